@@ -1,1 +1,43 @@
-//! In the making.
+//! The scheduler of a kernel, as a pure policy: events go in, actions come out.
+//!
+//! Principles:
+//! - No clock, no I/O, no randomness. The same events give the same actions, in `sigmad`, in a test and in a
+//!   simulator; the edge measures idle CPU and carries out what is decided.
+//! - What is started is in one [book](book): LC and BE memory are counted together, and the book is never
+//!   over-committed.
+//! - A proc that can never run here is refused at once; every other one waits in the line of its realm and class,
+//!   and [`Policy::why`] says for what.
+//! - Nobody is asked for trust: an unknown or repeated pid changes nothing, and each realm's queue has a limit.
+//!
+//! # Who goes next
+//! 1. LC procs go before BE procs.
+//! 2. Within a class the realm with the smallest share goes next: reserved mcpu for LC, running procs for BE. Where
+//!    shares are equal, the one whose turn is longest ago. So a realm that runs nothing and queues a proc sees at most
+//!    one start of each other realm before its own.
+//! 3. Within a realm and class, first in, first out. A head that does not fit waits, and those behind it in its own
+//!    line wait with it, so a large proc is not starved by smaller ones of its realm. A realm whose LC head lacks
+//!    memory starts no BE procs either.
+//! 4. While a head waits for a resource (mcpu or memory), other realms may go past it only up to an **even share** of
+//!    that resource: the machine divided by the realms that are present, or one proc where they hold none. So a realm
+//!    that holds more than its share cannot starve the head, and a head that asks for the whole machine cannot keep
+//!    other realms from their share. A head that goes beyond its own realm's even share takes what others leave, and may
+//!    wait as long as they use theirs.
+//! 5. BE procs start up to a baseline of the cores and a slight oversubscription. Beyond it each whole core that
+//!    was measured idle lets one more start, so BE parents that only wait for their BE children cannot deadlock
+//!    the machine.
+//!
+//! An event costs about a logarithm of what is queued, and as much again for each proc that it starts.
+
+pub mod book;
+mod event;
+mod lane;
+mod order;
+mod policy;
+mod realm;
+#[cfg(test)]
+mod tests;
+mod why;
+
+pub use book::Machine;
+pub use event::{Action, Event, Load};
+pub use policy::{MAX_QUEUED_PER_REALM, Policy};

@@ -1,1 +1,58 @@
-//! In the making.
+//! The SDK of SigmaOS: what a proc, a tool or a kernel server links.
+//!
+//! A proc has one door: a unix socket that it inherits as descriptor 3. Everything goes through it: the proc API, and
+//! dialling a path, which gives a connection straight to the server of that path.
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     sigmaos::main(async |sigma| {
+//!         let greeting = sigma.get_file("/greeting").await?;
+//!         sigma.started().await?;
+//!         println!("{}", String::from_utf8_lossy(&greeting));
+//!         sigmaos::Result::Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! Principles:
+//! - A proc names paths, never machines or addresses.
+//! - Dropping a future cancels its call; dropping a handle closes it.
+//! - An error says what was attempted on what, why it failed, and whether it may have been done all the same.
+
+pub mod door;
+mod export;
+mod fs;
+pub mod local;
+mod mounts;
+mod proc;
+pub mod rpc;
+mod run;
+pub mod serve;
+mod sigma;
+pub mod wire;
+
+/// The stubs of the system's own services, for servers and tools.
+#[allow(clippy::all)]
+pub mod stub {
+    // The generated code and its users want the same names.
+    #![allow(unreachable_pub)]
+    include!(concat!(env!("OUT_DIR"), "/sigma.rs"));
+}
+
+pub use export::Export;
+pub use fs::File;
+pub use proc::Output;
+pub use run::{inside, main};
+pub use sigma::Sigma;
+pub use sigma_abi::{
+    Cause, Class, Code, Error, MachineId, Path, Pid, Principal, ProcSpec, Realm, Result, Status,
+};
+pub use sigma_abi::{error::code_name, limits, proto};
+
+/// Includes what `sigma_rpcgen::compile` made of a package's `.proto` files.
+#[macro_export]
+macro_rules! include_proto {
+    ($package:literal) => {
+        include!(concat!(env!("OUT_DIR"), "/", $package, ".rs"));
+    };
+}

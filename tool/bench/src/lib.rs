@@ -1,1 +1,8 @@
-//! In the making.
+//! The experiments. Each prints a table, or JSON, and says whether the promises of SPECIFICATION.md are kept.
+//!
+//! A promise is a ratio against a floor or a peer that is measured in the same run: absolute times are notes.
+
+pub mod floor;
+pub mod promise;
+pub mod report;
+pub mod start;

@@ -1,3 +1,50 @@
-//! In the making.
+//! sigma, the command line of SigmaOS. Data goes to standard output, everything else to standard error.
 
-fn main() {}
+mod bench;
+mod context;
+mod files;
+mod options;
+mod ps;
+mod realm;
+mod report;
+mod run;
+mod status;
+mod up;
+
+use clap::Parser;
+use options::{Command, Options, RealmCommand};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let json = options.json;
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return report::failed(&anyhow::Error::from(error), json),
+    };
+    let done = runtime.block_on(dispatch(options));
+    // A thread may still be reading standard input, and there is no way to wake it.
+    runtime.shutdown_background();
+    done.unwrap_or_else(|error| report::failed(&error, json))
+}
+
+async fn dispatch(options: Options) -> anyhow::Result<ExitCode> {
+    let context = context::Context::new(&options)?;
+    match options.command {
+        Command::Up(up) => return up::up(&context, &up).await,
+        Command::Down => up::down(&context).await?,
+        Command::Status => status::status(&context).await?,
+        Command::Realm { command: RealmCommand::Create { name } } => realm::create(&context, &name).await?,
+        Command::Realm { command: RealmCommand::Ls } => realm::list(&context).await?,
+        Command::Realm { command: RealmCommand::Rm { name } } => realm::remove(&context, &name).await?,
+        Command::Run(run) => return run::run(&context, &run).await,
+        Command::Ps { all } => ps::ps(&context, all).await?,
+        Command::Ls { path } => files::list(&context, &path).await?,
+        Command::Cat { path } => files::cat(&context, &path).await?,
+        Command::Put { file, path } => files::put(&context, &file, &path).await?,
+        Command::Get { path, file } => files::get(&context, &path, file.as_deref()).await?,
+        Command::Rm { path } => files::remove(&context, &path).await?,
+        Command::Bench { command } => return bench::bench(&context, &command).await,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,3 @@
+//! The smallest proc: for measuring what starting one costs.
+
+fn main() {}

@@ -1,0 +1,143 @@
+//! The loop of pid 1: what sigmad asks for, what has ended, and launchers that are still owed.
+
+use crate::control::Control;
+use crate::error::Error;
+use crate::options::Options;
+use crate::pool::Pool;
+use crate::sys::retry;
+use sigma_abi::frame::{Frame, Kind};
+use sigma_abi::proto::{Class, JailReady, KillLauncher, LauncherReady, MakeLaunchers};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Launchers that may be owed at a time; requests beyond it are dropped.
+const MAX_OWED: usize = 1024;
+
+/// Pause after a launcher could not be cloned, as where the limit of processes is reached.
+const RETRY_MS: i32 = 20;
+
+/// Exit code where sigmad closed the control socket.
+const DONE: i32 = 0;
+
+/// Serves until the control socket closes, and returns the exit code.
+///
+/// # Errors
+/// Where sigmad sends what is no frame, or cannot be told.
+pub(crate) fn serve(control: &mut Control, options: &Options, ended: &OwnedFd) -> Result<i32, Error> {
+    let mut pool = Pool::default();
+    let stop = serve_until_stopped(control, options, ended, &mut pool);
+    // In a pid namespace the end of pid 1 does this; where the operator took that layer away, nothing else does.
+    pool.kill_all();
+    match stop {
+        Ok(never) => match never {},
+        Err(Stop::Closed) => Ok(DONE),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// Why the loop ends.
+enum Stop {
+    /// sigmad closed the control socket, or is gone.
+    Closed,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Self::Closed,
+            _ => Self::Failed(Error::new(format!("the control socket to sigmad is lost: {source}"))),
+        }
+    }
+}
+
+fn serve_until_stopped(
+    control: &mut Control,
+    options: &Options,
+    ended: &OwnedFd,
+    pool: &mut Pool,
+) -> Result<Infallible, Stop> {
+    let mut owed = VecDeque::new();
+    let mut pause_ms = 0;
+    control.notify("Jail.Ready", &JailReady { layers: options.layers() }, &[])?;
+    loop {
+        let timeout_ms = if owed.is_empty() { -1 } else { pause_ms };
+        let (asked, reap) = wait(control, ended, timeout_ms)?;
+        if asked && !control.receive()? {
+            return Err(Stop::Closed);
+        }
+        while let Some(frame) = control.next()? {
+            obey(&frame, pool, &mut owed)?;
+        }
+        if reap {
+            drain(ended);
+            while let Some(exited) = pool.reap() {
+                control.notify("Jail.Exited", &exited, &[])?;
+            }
+        }
+        // One at a time, so that a kill never waits for a batch.
+        if let Some(class) = owed.front().copied() {
+            pause_ms = if make(control, options, pool, class)? { 0 } else { RETRY_MS };
+            if pause_ms == 0 {
+                owed.pop_front();
+            }
+        }
+    }
+}
+
+fn obey(frame: &Frame, pool: &Pool, owed: &mut VecDeque<Class>) -> Result<(), Error> {
+    let malformed = |error| Error::new(format!("{}: {error}", frame.method()));
+    match (frame.kind, frame.method()) {
+        (Kind::Notice, "Jail.Make") => {
+            let make: MakeLaunchers = frame.message().map_err(malformed)?;
+            let count = (make.count as usize).min(MAX_OWED - owed.len());
+            owed.extend(std::iter::repeat_n(make.class(), count));
+        }
+        (Kind::Notice, "Jail.Kill") => {
+            let kill: KillLauncher = frame.message().map_err(malformed)?;
+            pool.kill(kill.process, kill.signal);
+        }
+        (kind, method) => return Err(Error::new(format!("{kind:?} {method:?} is nothing that a jail does"))),
+    }
+    Ok(())
+}
+
+/// Makes one launcher and hands it over. False: not now.
+fn make(control: &Control, options: &Options, pool: &mut Pool, class: Class) -> Result<bool, Stop> {
+    let made = match pool.make(options) {
+        Ok(made) => made,
+        Err(error) => {
+            eprintln!("jail: cloning a launcher: {error}; trying again in {RETRY_MS} ms");
+            return Ok(false);
+        }
+    };
+    let ready = LauncherReady { process: made.process, class: class.into() };
+    let fds = [&made.door, &made.pidfd, &made.input, &made.output, &made.errors].map(AsRawFd::as_raw_fd);
+    control.notify("Jail.Launcher", &ready, &fds)?;
+    Ok(true)
+}
+
+/// Waits until sigmad says something, a child has ended or the time is over.
+fn wait(control: &Control, ended: &OwnedFd, timeout_ms: i32) -> Result<(bool, bool), Error> {
+    let entry = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut polled = [entry(control.raw()), entry(ended.as_raw_fd())];
+    // SAFETY: pointer and length are those of the array.
+    retry(|| unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout_ms) })
+        .map_err(Error::plain("waiting for sigmad"))?;
+    Ok((polled[0].revents != 0, polled[1].revents != 0))
+}
+
+/// Empties the signal descriptor: one SIGCHLD may stand for many children, so all are looked for anyway.
+fn drain(ended: &OwnedFd) {
+    let mut bytes = [0u8; 512];
+    // SAFETY: pointer and length are those of the array; the descriptor does not block.
+    unsafe { libc::read(ended.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) };
+}

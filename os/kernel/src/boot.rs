@@ -1,0 +1,134 @@
+//! From nothing to a kernel that serves, and back.
+//!
+//! The order: the lock of the state directory, the log, control groups cleaned, realms brought up, the local socket.
+
+use crate::cgroup::Cgroups;
+use crate::kernel::{Kernel, Parts};
+use crate::machine::Capacity;
+use crate::state::State;
+use crate::{Options, listen, schedule};
+use anyhow::{Context, Result};
+use sigma_abi::layer::Layer;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::writer::MakeWriterExt;
+
+/// Where control groups are mounted, by every convention.
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+
+/// How long procs and kernel processes may take to end when the kernel does.
+const END_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Runs the kernel until it is told to end.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let state = State::open(&options.state)?;
+    let log = open_log(&state.dir)?;
+    start_log(log.try_clone()?, options.verbose);
+    // One thread: what it does is short, and a start then never waits for another core to wake.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot make the runtime")?;
+    runtime.block_on(serve(options, state, log))
+}
+
+async fn serve(options: &Options, state: State, log: File) -> Result<()> {
+    let capacity = Capacity::measure(state.machine);
+    let wanted = !options.insecure_without.contains(&Layer::Cgroup);
+    let cgroups = Cgroups::find(state.machine, Path::new(CGROUP_ROOT), wanted);
+    tracing::info!(machine = %state.machine, epoch = state.epoch, cgroups = cgroups.describe(), "booting");
+    let listener = listen::bind(&state.dir)?;
+    let kernel = Kernel::new(Parts {
+        state,
+        capacity,
+        cgroups,
+        without: options.insecure_without.clone(),
+        programs: programs()?,
+        log,
+    });
+    kernel.realms.load(&kernel)?;
+    let tasks = [
+        tokio::spawn(listen::serve(Arc::clone(&kernel), listener)),
+        tokio::spawn(schedule::measure(Arc::clone(&kernel))),
+    ];
+    println!("ready");
+    std::io::stdout().flush().context("cannot say that the kernel is ready")?;
+    tracing::info!("ready");
+    until_the_end(&kernel).await?;
+    tracing::info!("ending");
+    for task in tasks {
+        task.abort();
+    }
+    end(&kernel).await;
+    Ok(())
+}
+
+async fn until_the_end(kernel: &Kernel) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    tokio::select! {
+        () = kernel.shutdown.notified() => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Ends every process that this kernel started, and removes its control groups and its socket.
+async fn end(kernel: &Arc<Kernel>) {
+    let realms = kernel.realms.list();
+    for realm in &realms {
+        realm.stop(kernel);
+    }
+    let cleared = tokio::task::spawn_blocking({
+        let cgroups = Arc::clone(&kernel.cgroups);
+        move || cgroups.clear()
+    });
+    if tokio::time::timeout(END_DEADLINE, cleared).await.is_err() {
+        tracing::warn!("the control groups could not be removed in time; the next boot removes them");
+    }
+    // A socket that cannot be removed is replaced at the next boot.
+    let _ = fs::remove_file(kernel.state.dir.join(sigmaos::local::SOCKET_NAME));
+}
+
+/// The kernel's programs are beside sigmad, so that a copied folder is an installation.
+fn programs() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find the folder of sigmad")?;
+    let folder = own.parent().context("sigmad has no folder")?.to_owned();
+    for program in ["jail", "named", "ux"] {
+        let path = folder.join(program);
+        anyhow::ensure!(
+            path.exists(),
+            "{} is missing: an installation is a whole folder, as 'cargo xtask build' makes it",
+            path.display()
+        );
+    }
+    Ok(folder)
+}
+
+fn open_log(state: &Path) -> Result<File> {
+    let path = State::log_file(state);
+    fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot open the log {}", path.display()))
+}
+
+fn start_log(log: File, verbose: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let format = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    let log = std::sync::Mutex::new(log);
+    // Setting the log twice is impossible: this is the only place.
+    let _ = match verbose {
+        true => format.with_writer(log.and(std::io::stderr)).try_init(),
+        false => format.with_writer(log).try_init(),
+    };
+}

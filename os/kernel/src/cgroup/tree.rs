@@ -1,0 +1,61 @@
+//! File operations on a tree of control groups.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a group of ended processes may take to become empty.
+const EMPTY_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Writes one setting.
+pub(super) fn write(group: &Path, file: &str, value: impl ToString) -> io::Result<()> {
+    let path = group.join(file);
+    fs::write(&path, value.to_string())
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// Reads one number.
+pub(super) fn number(group: &Path, file: &str) -> Option<u64> {
+    fs::read_to_string(group.join(file)).ok()?.trim().parse().ok()
+}
+
+/// Reads one number of a file of `name number` lines.
+pub(super) fn field(group: &Path, file: &str, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(group.join(file)).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Makes a group; one that exists is fine.
+pub(super) fn make(group: &Path) -> io::Result<()> {
+    match fs::create_dir(group) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(io::Error::new(error.kind(), format!("{}: {error}", group.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Removes a group and those below it, waiting for processes that are ending.
+pub(super) fn remove_all(group: &Path) {
+    let children = fs::read_dir(group).into_iter().flatten().flatten();
+    for child in children.filter(|child| child.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_all(&child.path());
+    }
+    remove(group);
+}
+
+/// Removes one group, waiting for processes that are ending.
+pub(super) fn remove(group: &Path) {
+    let deadline = Instant::now() + EMPTY_DEADLINE;
+    while let Err(error) = fs::remove_dir(group) {
+        let ending = error.kind() == io::ErrorKind::ResourceBusy;
+        if !ending || Instant::now() > deadline {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(group = %group.display(), %error, "cannot remove a control group");
+            }
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

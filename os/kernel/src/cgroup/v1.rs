@@ -1,0 +1,127 @@
+//! cgroup v1: the same tree in the hierarchies of cpu, memory and pids.
+
+use super::{LC_WEIGHT, MAX_TASKS, Memory, tree};
+use sigma_abi::Class;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// cpu.shares of a group that nothing sets, and of one core's worth of mcpu: v1 counts a default of 1024.
+const SHARES: u64 = 1024;
+
+/// The least and the most shares that the system takes.
+const LEAST_SHARES: u64 = 2;
+const MOST_SHARES: u64 = 262_144;
+
+#[derive(Debug)]
+pub(super) struct Hierarchies {
+    cpu: PathBuf,
+    memory: PathBuf,
+    pids: PathBuf,
+}
+
+impl Hierarchies {
+    pub(super) fn open(root: &Path, name: &str) -> io::Result<Self> {
+        let at = |controller: &str| {
+            let hierarchy = root.join(controller);
+            if !hierarchy.join("cgroup.procs").exists() {
+                let text = format!("{} is not a cgroup hierarchy", hierarchy.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            }
+            Ok(hierarchy.join(name))
+        };
+        let this = Self { cpu: at("cpu")?, memory: at("memory")?, pids: at("pids")? };
+        this.clear();
+        for group in this.all() {
+            tree::make(group)?;
+            tree::make(&group.join("lc"))?;
+            tree::make(&group.join("be"))?;
+        }
+        tree::write(&this.cpu.join("lc"), "cpu.shares", u64::from(LC_WEIGHT) * MOST_SHARES / 10_000)?;
+        if tree::write(&this.cpu.join("be"), "cpu.idle", 1).is_err() {
+            // Before Linux 5.15 a group cannot be idle; the least weight comes closest.
+            tree::write(&this.cpu.join("be"), "cpu.shares", LEAST_SHARES)?;
+        }
+        Ok(this)
+    }
+
+    fn all(&self) -> [&PathBuf; 3] {
+        [&self.cpu, &self.memory, &self.pids]
+    }
+
+    pub(super) fn make(&self, name: &Path, os_pid: u32, memory_bytes: u64) -> io::Result<()> {
+        for hierarchy in self.all() {
+            if let Some(realm) = name.parent() {
+                tree::make(&hierarchy.join(realm))?;
+            }
+            tree::make(&hierarchy.join(name))?;
+        }
+        tree::write(&self.pids.join(name), "pids.max", MAX_TASKS)?;
+        self.limit_memory(name, memory_bytes)?;
+        for hierarchy in self.all() {
+            tree::write(&hierarchy.join(name), "cgroup.procs", os_pid)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn limit(&self, name: &Path, class: Class, memory: Option<u64>) -> io::Result<()> {
+        if let Some(bytes) = memory {
+            self.limit_memory(name, bytes)?;
+        }
+        if let Class::Lc { mcpu } = class {
+            tree::write(&self.cpu.join(name), "cpu.shares", shares(mcpu))?;
+        }
+        Ok(())
+    }
+
+    /// The limit of memory, and of memory and swap together where that is counted: otherwise a proc would swap.
+    fn limit_memory(&self, name: &Path, bytes: u64) -> io::Result<()> {
+        let group = self.memory.join(name);
+        let swap = "memory.memsw.limit_in_bytes";
+        let counted = group.join(swap).exists();
+        let current = tree::number(&group, "memory.limit_in_bytes").unwrap_or(u64::MAX);
+        // The limit with swap may never be the lower one of the two, also not in between.
+        if counted && bytes > current {
+            tree::write(&group, swap, bytes)?;
+        }
+        tree::write(&group, "memory.limit_in_bytes", bytes)?;
+        if counted && bytes <= current {
+            tree::write(&group, swap, bytes)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn memory(&self, name: &Path) -> Option<Memory> {
+        let group = self.memory.join(name);
+        let killed = tree::field(&group, "memory.oom_control", "oom_kill")? > 0;
+        Some(Memory { killed, peak_bytes: tree::number(&group, "memory.max_usage_in_bytes")? })
+    }
+
+    pub(super) fn remove(&self, name: &Path) {
+        for hierarchy in self.all() {
+            tree::remove(&hierarchy.join(name));
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        for group in self.all().into_iter().filter(|group| group.exists()) {
+            tree::remove_all(group);
+        }
+    }
+}
+
+/// Weights are scaled into what the system takes, so that no reservation overflows.
+fn shares(mcpu: u32) -> u64 {
+    (u64::from(mcpu) * SHARES / 1000).clamp(LEAST_SHARES, MOST_SHARES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_stay_within_what_the_system_takes() {
+        assert_eq!(shares(1), LEAST_SHARES);
+        assert_eq!(shares(1000), SHARES);
+        assert_eq!(shares(u32::MAX), MOST_SHARES);
+    }
+}

@@ -1,0 +1,139 @@
+//! cgroup v2: one tree for all controllers.
+
+use super::{LC_WEIGHT, MAX_TASKS, Memory, tree};
+use sigma_abi::Class;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The controllers that limits need.
+const CONTROLLERS: &str = "+cpu +memory +pids";
+
+#[derive(Debug)]
+pub(super) struct Tree {
+    top: PathBuf,
+}
+
+impl Tree {
+    pub(super) fn open(root: &Path, name: &str) -> io::Result<Self> {
+        let offered = fs::read_to_string(root.join("cgroup.controllers"))?;
+        let missing = ["cpu", "memory", "pids"]
+            .into_iter()
+            .find(|wanted| !offered.split_whitespace().any(|controller| controller == *wanted));
+        if let Some(missing) = missing {
+            return Err(io::Error::new(io::ErrorKind::NotFound, format!("no {missing} controller")));
+        }
+        let this = Self { top: root.join(name) };
+        this.clear();
+        tree::write(root, "cgroup.subtree_control", CONTROLLERS)?;
+        for group in [this.top.clone(), this.top.join("lc"), this.top.join("be")] {
+            tree::make(&group)?;
+            tree::write(&group, "cgroup.subtree_control", CONTROLLERS)?;
+        }
+        tree::write(&this.top.join("lc"), "cpu.weight", LC_WEIGHT)?;
+        tree::write(&this.top.join("be"), "cpu.idle", 1)?;
+        Ok(this)
+    }
+
+    pub(super) fn make(&self, name: &Path, os_pid: u32, memory_bytes: u64) -> io::Result<()> {
+        if let Some(realm) = name.parent() {
+            let realm = self.top.join(realm);
+            if !realm.exists() {
+                tree::make(&realm)?;
+                tree::write(&realm, "cgroup.subtree_control", CONTROLLERS)?;
+            }
+        }
+        let group = self.top.join(name);
+        tree::make(&group)?;
+        tree::write(&group, "pids.max", MAX_TASKS)?;
+        limit_memory(&group, memory_bytes)?;
+        tree::write(&group, "cgroup.procs", os_pid)
+    }
+
+    pub(super) fn limit(&self, name: &Path, class: Class, memory: Option<u64>) -> io::Result<()> {
+        let group = self.top.join(name);
+        if let Some(bytes) = memory {
+            limit_memory(&group, bytes)?;
+        }
+        if let Class::Lc { mcpu } = class {
+            tree::write(&group, "cpu.weight", weight(mcpu))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn memory(&self, name: &Path) -> Option<Memory> {
+        let group = self.top.join(name);
+        let killed = tree::field(&group, "memory.events", "oom_kill")? > 0;
+        // Before Linux 5.19 nobody kept the peak; the limit is then the best that is known of a killed proc.
+        let peak = tree::number(&group, "memory.peak").or_else(|| tree::number(&group, "memory.max"));
+        Some(Memory { killed, peak_bytes: peak.unwrap_or(0) })
+    }
+
+    pub(super) fn remove(&self, name: &Path) {
+        tree::remove(&self.top.join(name));
+    }
+
+    pub(super) fn clear(&self) {
+        if self.top.exists() {
+            tree::remove_all(&self.top);
+        }
+    }
+}
+
+fn limit_memory(group: &Path, bytes: u64) -> io::Result<()> {
+    tree::write(group, "memory.max", bytes)?;
+    if group.join("memory.swap.max").exists() {
+        tree::write(group, "memory.swap.max", 0)?;
+    }
+    Ok(())
+}
+
+/// 100 is one core's worth, as a new group has; scaled into what the system takes, so that no reservation overflows.
+fn weight(mcpu: u32) -> u32 {
+    (mcpu / 10).clamp(1, LC_WEIGHT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree of plain files stands in for the real one, which this version cannot have everywhere.
+    fn fake() -> (tempfile::TempDir, Tree) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu io memory pids\n").unwrap();
+        let tree = Tree::open(dir.path(), "sigmaos-test").unwrap();
+        (dir, tree)
+    }
+
+    #[test]
+    fn be_is_idle_and_lc_weighs_most() {
+        let (dir, _) = fake();
+        let read = |file: &str| fs::read_to_string(dir.path().join("sigmaos-test").join(file)).unwrap();
+        assert_eq!(read("be/cpu.idle"), "1");
+        assert_eq!(read("lc/cpu.weight"), "10000");
+        assert_eq!(read("lc/cgroup.subtree_control"), CONTROLLERS);
+    }
+
+    #[test]
+    fn a_proc_gets_its_limits_and_its_end_is_read() {
+        let (dir, tree) = fake();
+        let name = Path::new("lc/shop/7");
+        tree.make(name, 42, 1 << 20).unwrap();
+        tree.limit(name, Class::Lc { mcpu: 250 }, Some(2 << 20)).unwrap();
+        let group = dir.path().join("sigmaos-test/lc/shop/7");
+        let read = |file: &str| fs::read_to_string(group.join(file)).unwrap();
+        assert_eq!((read("cgroup.procs").as_str(), read("memory.max").as_str()), ("42", "2097152"));
+        assert_eq!(read("cpu.weight"), "25");
+        assert_eq!(tree.memory(name), None);
+        fs::write(group.join("memory.events"), "low 0\noom 1\noom_kill 1\n").unwrap();
+        fs::write(group.join("memory.peak"), "2097152\n").unwrap();
+        assert_eq!(tree.memory(name), Some(Memory { killed: true, peak_bytes: 2 << 20 }));
+    }
+
+    #[test]
+    fn a_tree_without_a_controller_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cgroup.controllers"), "hugetlb\n").unwrap();
+        assert_eq!(Tree::open(dir.path(), "x").unwrap_err().to_string(), "no cpu controller");
+    }
+}

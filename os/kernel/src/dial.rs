@@ -1,0 +1,108 @@
+//! Dialling: the kernel introduces a caller to the server of a path, and is then out of the way.
+//!
+//! This is the only part of the kernel that knows where a server is.
+
+use crate::kernel::Kernel;
+use crate::service::bin::BinTree;
+use crate::session::Client;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use sigma_abi::frame::{Frame, Kind};
+use sigma_abi::{Code, Error, Path, Pid, Result, proto};
+use sigmaos::serve::Accept;
+use sigmaos::wire::{Connection, hello, read_hello};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+/// The caller's end of a new connection, and what it leads to.
+#[derive(Debug)]
+pub(crate) struct Dialled {
+    pub(crate) mount: String,
+    pub(crate) rest: String,
+    pub(crate) socket: OwnedFd,
+}
+
+/// Connects `client` to the server of `path` in its realm.
+///
+/// # Errors
+/// `NotFound` where nothing is there, `Unreachable` where its server is dead.
+pub(crate) async fn dial(kernel: &Arc<Kernel>, client: &Client, path: &Path) -> Result<Dialled> {
+    let realm = kernel.realms.find(client.realm()?)?;
+    let resolved = realm.resolve(path).await?;
+    let mount = Path::parse(&resolved.mount)?;
+    let socket = if mount.is_root() {
+        if let Some(proc) = &client.proc {
+            proc.meets_named();
+        }
+        introduce(&realm.named.door().await?, &mount, &client.caller)?
+    } else if let Some(binaries) = realm.is_bin(&mount) {
+        serve_here(&BinTree(binaries), &client.caller)?
+    } else if realm.is_ux(kernel, &mount) {
+        introduce(&realm.ux(kernel)?.door().await?, &mount, &client.caller)?
+    } else {
+        let endpoint = resolved.endpoint.unwrap_or_default();
+        introduce(&door_of(kernel, client, &mount, &endpoint)?, &mount, &client.caller)?
+    };
+    Ok(Dialled { mount: resolved.mount, rest: resolved.rest, socket })
+}
+
+/// The door of the proc that is mounted at `mount`.
+fn door_of(kernel: &Kernel, client: &Client, mount: &Path, endpoint: &proto::Endpoint) -> Result<Connection> {
+    let dead = || Error::new(Code::Unreachable, format!("the server of {mount} has ended"));
+    let pid: Pid = endpoint.pid.parse()?;
+    let proc = kernel.procs.find(client.realm()?, pid).map_err(|_| dead())?;
+    let door = proc.lock().running.as_ref().and_then(|running| running.door.clone());
+    door.filter(|door| door.closed().is_none()).ok_or_else(dead)
+}
+
+/// Makes a connection, says on it who each side is, and hands one end to the server.
+pub(crate) fn introduce(server: &Connection, mount: &Path, caller: &proto::Caller) -> Result<OwnedFd> {
+    let (callers, servers) = pair(caller)?;
+    let accept = proto::Accept { mount: mount.to_string() };
+    server
+        .send(Frame::new(Kind::Notice, 0, "Link.Accept", &accept), vec![servers])
+        .map_err(|_| Error::new(Code::Unreachable, format!("the server of {mount} has ended")))?;
+    Ok(callers)
+}
+
+/// Connects to a server within the kernel.
+fn serve_here(server: &dyn Accept, caller: &Arc<proto::Caller>) -> Result<OwnedFd> {
+    let (callers, servers) = pair(caller)?;
+    let servers = UnixStream::from(servers);
+    servers.set_nonblocking(true).map_err(broken)?;
+    let session = server.accept(Arc::clone(caller));
+    let (connection, driver) = Connection::new(
+        tokio::net::UnixStream::from_std(servers).map_err(broken)?,
+        false,
+        Box::new(move |frame| {
+            read_hello(frame)?;
+            Ok(session)
+        }),
+    );
+    // The task ends when the caller closes its end, or is gone.
+    tokio::spawn(async move {
+        let reason = driver.await;
+        tracing::debug!(%reason, "a connection to the kernel's own tree has ended");
+        drop(connection);
+    });
+    Ok(callers)
+}
+
+/// Both ends of a connection, each with the first frame of the other already in it, written by the kernel.
+fn pair(caller: &proto::Caller) -> Result<(OwnedFd, OwnedFd)> {
+    let (callers, servers) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(|error| broken(error.into()))?;
+    for end in [&callers, &servers] {
+        sigmaos::door::refuse_descriptors(end);
+    }
+    let (callers, servers) = (UnixStream::from(callers), UnixStream::from(servers));
+    // What is written into one end is read at the other.
+    (&callers).write_all(&hello(Some(caller.clone())).encode()).map_err(broken)?;
+    (&servers).write_all(&hello(None).encode()).map_err(broken)?;
+    Ok((callers.into(), servers.into()))
+}
+
+fn broken(error: std::io::Error) -> Error {
+    Error::new(Code::Busy, format!("cannot make a connection: {error}"))
+}

@@ -1,0 +1,313 @@
+//! Everything that the parts of the kernel share, and the life of a proc as the kernel acts it out.
+
+use crate::cgroup::{Cgroups, Slot};
+use crate::machine::Capacity;
+use crate::proc::table::Table;
+use crate::proc::{Birth, End, Phase, Proc, Timing};
+use crate::realm::Realms;
+use crate::schedule::Scheduler;
+use crate::session::Client;
+use crate::state::State;
+use crate::supervise::Program;
+use sigma_abi::layer::Layer;
+use sigma_abi::{Code, Error, Pid, Principal, ProcSpec, Realm, Result, Status, proto};
+use sigma_schedd::{Action, Event};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// From a proc's word that it ends until the kernel ends it.
+const EXIT_GRACE: Duration = Duration::from_secs(5);
+
+/// The signals that end a proc, signal(7).
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+
+/// The kernel of this machine.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) state: State,
+    pub(crate) capacity: Capacity,
+    pub(crate) cgroups: Arc<Cgroups>,
+    pub(crate) without: Vec<Layer>,
+    /// Run BE procs as SCHED_IDLE.
+    pub(crate) sched_idle: bool,
+    /// Where the programs of the kernel are: beside sigmad.
+    pub(crate) programs: PathBuf,
+    pub(crate) log: File,
+    pub(crate) booted: Instant,
+    pub(crate) realms: Realms,
+    pub(crate) procs: Table,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) shutdown: Notify,
+    numbers: AtomicU64,
+}
+
+/// What a kernel is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) state: State,
+    pub(crate) capacity: Capacity,
+    pub(crate) cgroups: Cgroups,
+    pub(crate) without: Vec<Layer>,
+    pub(crate) programs: PathBuf,
+    pub(crate) log: File,
+}
+
+impl Kernel {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let Parts { state, capacity, cgroups, without, programs, log } = parts;
+        Arc::new(Self {
+            scheduler: Scheduler::new(capacity),
+            realms: Realms::default(),
+            procs: Table::default(),
+            state,
+            capacity,
+            cgroups: Arc::new(cgroups),
+            without,
+            sched_idle: true,
+            programs,
+            log,
+            booted: Instant::now(),
+            shutdown: Notify::new(),
+            numbers: AtomicU64::new(1),
+        })
+    }
+
+    /// The kernel as a server of its own: number 0 of each boot.
+    pub(crate) fn own_pid(&self) -> Pid {
+        Pid { home: self.state.machine, epoch: self.state.epoch, number: 0 }
+    }
+
+    fn next_pid(&self) -> Pid {
+        Pid { number: self.numbers.fetch_add(1, Ordering::Relaxed), ..self.own_pid() }
+    }
+
+    /// A kernel program, ready to be executed.
+    pub(crate) fn program(&self, name: &str, file: &str, args: Vec<String>) -> std::io::Result<Program> {
+        Ok(Program {
+            name: name.to_owned(),
+            path: self.programs.join(file),
+            args,
+            lock: self.state.lock.try_clone()?,
+            log: self.log.try_clone()?,
+        })
+    }
+
+    /// Queues a proc.
+    ///
+    /// # Errors
+    /// As `spawn` promises.
+    pub(crate) async fn spawn(
+        self: &Arc<Self>,
+        client: &Client,
+        request: proto::SpawnRequest,
+    ) -> Result<Pid> {
+        let timing = Timing::default();
+        let spec = request.spec.ok_or_else(|| Error::new(Code::Invalid, "spec is missing"))?;
+        let spec = ProcSpec::try_from(spec)?;
+        let realm = self.realms.find(client.realm()?)?;
+        self.scheduler.check(&realm.name, &spec)?;
+        let binary = realm.binary(self, &spec.binary).await?;
+        let principal = match &spec.principal {
+            Some(principal) => principal.clone(),
+            None => client.proc.as_ref().map_or_else(Principal::default, |parent| parent.principal.clone()),
+        };
+        let birth = Birth {
+            pid: self.next_pid(),
+            realm: realm.name.clone(),
+            parent: client.proc.as_ref().map(|parent| parent.pid),
+            spec,
+            principal,
+            binary,
+            follow: request.follow,
+            input: request.input,
+            timing,
+        };
+        let proc = Arc::new(Proc::new(birth));
+        self.procs.insert(Arc::clone(&proc))?;
+        if request.follow {
+            client.followed.add(Arc::clone(&proc));
+        }
+        self.schedule(Event::Queued {
+            pid: proc.pid,
+            realm: proc.realm.clone(),
+            class: proc.spec.class,
+            memory_bytes: proc.spec.memory_bytes,
+        });
+        Ok(proc.pid)
+    }
+
+    /// Tells the policy what happened, and does what it decides.
+    pub(crate) fn schedule(self: &Arc<Self>, event: Event) {
+        for action in self.scheduler.handle(event) {
+            match action {
+                Action::Start { pid } => {
+                    if let Some(proc) = self.procs.get(pid) {
+                        self.start(&proc);
+                    }
+                }
+                Action::Refuse { pid, reason } => {
+                    if let Some(proc) = self.procs.get(pid) {
+                        proc.lock().not_started = Some(reason.message);
+                        self.finish(&proc, End::Signal(SIGKILL));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The policy has admitted a proc.
+    fn start(self: &Arc<Self>, proc: &Arc<Proc>) {
+        if !proc.advance(Phase::Starting) {
+            return;
+        }
+        let now = Instant::now();
+        {
+            let mut inner = proc.lock();
+            inner.timing.admitted = Some(now);
+            // The binary was there at spawn, and is held open since.
+            inner.timing.binary = Some(now);
+        }
+        match self.realms.find(&proc.realm) {
+            Ok(realm) => realm.jail.launch(self, Arc::clone(proc)),
+            Err(error) => {
+                proc.lock().not_started = Some(error.message);
+                self.exited(proc, End::Signal(SIGKILL));
+            }
+        }
+    }
+
+    /// Asks a proc to end, and sees to it that it does.
+    pub(crate) fn kill(self: &Arc<Self>, proc: &Arc<Proc>) {
+        if proc.has_exited() || proc.kill.send_replace(true) {
+            return;
+        }
+        let phase = proc.phase.borrow().clone();
+        let running = proc.lock().running.as_ref().map(|running| running.process);
+        match (phase, running) {
+            (Phase::Queued, _) => {
+                proc.lock().said = Some(Status::killed("while it was queued"));
+                self.exited(proc, End::Signal(SIGKILL));
+            }
+            (_, None) => {
+                // It is due for a launcher. One that was just taken tells its end itself.
+                let jail = self.realms.find(&proc.realm).map(|realm| Arc::clone(&realm.jail));
+                if jail.is_ok_and(|jail| jail.give_up(proc.pid)) {
+                    proc.lock().said = Some(Status::killed("while it was starting"));
+                    self.exited(proc, End::Signal(SIGKILL));
+                }
+            }
+            (_, Some(process)) => {
+                if !proc.binary.program.sdk {
+                    self.signal(proc, process, SIGTERM);
+                }
+                self.end_after(proc, proc.spec.grace);
+            }
+        }
+    }
+
+    /// A proc says how it ends. It should then end; one that does not is ended.
+    pub(crate) fn said(self: &Arc<Self>, proc: &Arc<Proc>, status: Status) {
+        let first = proc.lock().said.is_none();
+        if first && !proc.has_exited() {
+            proc.lock().said = Some(status);
+            self.end_after(proc, EXIT_GRACE);
+        }
+    }
+
+    /// Ends the process of a proc when `grace` is over.
+    fn end_after(self: &Arc<Self>, proc: &Arc<Proc>, grace: Duration) {
+        let killer = tokio::spawn({
+            let (kernel, proc) = (Arc::clone(self), Arc::clone(proc));
+            async move {
+                tokio::time::sleep(grace).await;
+                let process = proc.lock().running.as_ref().map(|running| running.process);
+                if let Some(process) = process {
+                    kernel.signal(&proc, process, SIGKILL);
+                }
+            }
+        });
+        if let Some(before) = proc.lock().killer.replace(killer.abort_handle()) {
+            before.abort();
+        }
+    }
+
+    fn signal(&self, proc: &Proc, process: i32, signal: i32) {
+        if let Ok(realm) = self.realms.find(&proc.realm) {
+            realm.jail.signal(process, signal);
+        }
+    }
+
+    /// The process of a proc has ended, or there will be none.
+    pub(crate) fn exited(self: &Arc<Self>, proc: &Arc<Proc>, end: End) {
+        self.finish(proc, end);
+        self.schedule(Event::Ended { pid: proc.pid });
+    }
+
+    fn finish(self: &Arc<Self>, proc: &Arc<Proc>, end: End) {
+        let (running, tasks) = {
+            let mut inner = proc.lock();
+            inner.timing.exited = Some(Instant::now());
+            if let Some(killer) = inner.killer.take() {
+                killer.abort();
+            }
+            (inner.running.take(), std::mem::take(&mut inner.tasks))
+        };
+        let slot = running.and_then(|running| running.slot);
+        let end =
+            self.out_of_memory(proc, slot.as_ref()).filter(|_| end == End::Signal(SIGKILL)).unwrap_or(end);
+        let status = proc.verdict(end);
+        if !proc.advance(Phase::Exited(status)) {
+            return;
+        }
+        self.procs.ended(proc);
+        if let Some(slot) = slot {
+            self.remove_slot(slot);
+        }
+        tokio::spawn(drain(Arc::clone(proc), tasks));
+        if proc.known_to_named.load(Ordering::Relaxed)
+            && let Ok(realm) = self.realms.find(&proc.realm)
+        {
+            let pid = proc.pid;
+            tokio::spawn(async move { realm.ended(pid).await });
+        }
+    }
+
+    /// Whether the memory limit ended a proc.
+    fn out_of_memory(&self, proc: &Proc, slot: Option<&Slot>) -> Option<End> {
+        let memory = self.cgroups.memory(slot?)?;
+        let limit_bytes = proc.spec.memory_bytes;
+        memory.killed.then_some(End::OutOfMemory { limit_bytes, peak_bytes: memory.peak_bytes })
+    }
+
+    pub(crate) fn remove_slot(&self, slot: Slot) {
+        let cgroups = Arc::clone(&self.cgroups);
+        // It may take a moment until the last task is out of the group. Nobody waits for this.
+        drop(tokio::task::spawn_blocking(move || cgroups.remove(&slot)));
+    }
+
+    /// The record of a proc of a realm.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub(crate) fn find(&self, realm: &Realm, pid: &str) -> Result<Arc<Proc>> {
+        self.procs.find(realm, pid.parse()?)
+    }
+
+    pub(crate) fn info(&self, proc: &Proc) -> proto::ProcInfo {
+        proc.info(self.scheduler.why(proc.pid))
+    }
+}
+
+/// Lets the last output of a proc arrive, then ends its streams.
+async fn drain(proc: Arc<Proc>, mut tasks: tokio::task::JoinSet<()>) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    // A follower may take its time to read, so nobody bounds this: the pipes end with the process, which has ended.
+    all.await;
+    proc.stdout.end();
+    proc.stderr.end();
+}

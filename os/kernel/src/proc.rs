@@ -1,0 +1,264 @@
+//! One proc, from its queue to its end.
+//!
+//! ```text
+//!   Queued ──admit──▶ Starting ──started()/exec of a plain binary──▶ Running ──▶ Exited{Ok|Err|Killed|Crashed}
+//!      └───────────────kill, cannot ever fit, machine lost─────────────────────────▲
+//! ```
+//!
+//! Guarantees: a phase never goes back; the first word on how a proc ends counts; every exit has a cause.
+
+pub(crate) mod table;
+
+use crate::binary::Binary;
+use crate::cgroup::Slot;
+use crate::output::Stream;
+use sigma_abi::{Cause, Pid, Principal, ProcSpec, Realm, Status, proto};
+use sigmaos::wire::Connection;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use tokio::net::unix::pipe::Sender;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Where a proc is in its life.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Phase {
+    Queued,
+    Starting,
+    Running,
+    Exited(Status),
+}
+
+/// A proc of a realm.
+#[derive(Debug)]
+pub(crate) struct Proc {
+    pub(crate) pid: Pid,
+    pub(crate) realm: Realm,
+    pub(crate) parent: Option<Pid>,
+    pub(crate) spec: ProcSpec,
+    pub(crate) principal: Principal,
+    pub(crate) binary: Binary,
+    pub(crate) wants_input: bool,
+    pub(crate) phase: watch::Sender<Phase>,
+    /// Somebody asked for its end.
+    pub(crate) kill: watch::Sender<bool>,
+    pub(crate) stdout: std::sync::Arc<Stream>,
+    pub(crate) stderr: std::sync::Arc<Stream>,
+    /// It has talked to named, which may hold mounts of it.
+    pub(crate) known_to_named: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Inner {
+    pub(crate) timing: Timing,
+    /// How it says that it ends.
+    pub(crate) said: Option<Status>,
+    /// Why it could not be launched.
+    pub(crate) not_started: Option<String>,
+    pub(crate) running: Option<Running>,
+    /// Kills when the grace period is over.
+    pub(crate) killer: Option<AbortHandle>,
+    /// Copies its output.
+    pub(crate) tasks: JoinSet<()>,
+}
+
+/// The process of a proc.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Its id in the jail.
+    pub(crate) process: i32,
+    pub(crate) door: Option<Connection>,
+    pub(crate) slot: Option<Slot>,
+    pub(crate) stdin: Option<std::sync::Arc<tokio::sync::Mutex<Option<Sender>>>>,
+}
+
+/// When each step of a start was reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    spawned: Instant,
+    spawned_ms: u64,
+    pub(crate) admitted: Option<Instant>,
+    pub(crate) binary: Option<Instant>,
+    pub(crate) jail: Option<Instant>,
+    pub(crate) launched: Option<Instant>,
+    pub(crate) started: Option<Instant>,
+    pub(crate) exited: Option<Instant>,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        let spawned_ms =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        Self {
+            spawned: Instant::now(),
+            spawned_ms,
+            admitted: None,
+            binary: None,
+            jail: None,
+            launched: None,
+            started: None,
+            exited: None,
+        }
+    }
+}
+
+impl Timing {
+    fn to_proto(self) -> proto::Timing {
+        let since = |at: Option<Instant>| at.map_or(0, |at| (at - self.spawned).as_micros().max(1) as u64);
+        proto::Timing {
+            spawned_ms: self.spawned_ms,
+            admitted_us: since(self.admitted),
+            binary_us: since(self.binary),
+            jail_us: since(self.jail),
+            launched_us: since(self.launched),
+            started_us: since(self.started),
+            exited_us: since(self.exited),
+        }
+    }
+}
+
+/// What is known of a proc when it is spawned.
+#[derive(Debug)]
+pub(crate) struct Birth {
+    pub(crate) pid: Pid,
+    pub(crate) realm: Realm,
+    pub(crate) parent: Option<Pid>,
+    pub(crate) spec: ProcSpec,
+    pub(crate) principal: Principal,
+    pub(crate) binary: Binary,
+    pub(crate) follow: bool,
+    pub(crate) input: bool,
+    /// When the call came in.
+    pub(crate) timing: Timing,
+}
+
+impl Proc {
+    pub(crate) fn new(birth: Birth) -> Self {
+        let Birth { pid, realm, parent, spec, principal, binary, follow, input, timing } = birth;
+        let stream = || std::sync::Arc::new(if follow { Stream::followed() } else { Stream::default() });
+        Self {
+            pid,
+            realm,
+            parent,
+            spec,
+            principal,
+            binary,
+            wants_input: input,
+            phase: watch::Sender::new(Phase::Queued),
+            kill: watch::Sender::new(false),
+            stdout: stream(),
+            stderr: stream(),
+            known_to_named: AtomicBool::new(false),
+            inner: Mutex::new(Inner { timing, ..Inner::default() }),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes on to a later phase; false where it is already there or past it.
+    pub(crate) fn advance(&self, to: Phase) -> bool {
+        self.phase.send_if_modified(|phase| {
+            let forward = rank(&to) > rank(phase);
+            if forward {
+                *phase = to;
+            }
+            forward
+        })
+    }
+
+    /// It has started.
+    pub(crate) fn started(&self) {
+        if self.advance(Phase::Running) {
+            self.lock().timing.started = Some(Instant::now());
+        }
+    }
+
+    pub(crate) fn has_exited(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Exited(_))
+    }
+
+    /// How it ended, from what it said, what it was told, and how its process ended.
+    pub(crate) fn verdict(&self, end: End) -> Status {
+        let mut inner = self.lock();
+        let not_started = inner.not_started.take();
+        let said = inner.said.take();
+        drop(inner);
+        let killed = *self.kill.borrow();
+        match (not_started, said, end) {
+            (Some(reason), ..) => Status::crashed(Cause::NotStarted(reason)),
+            (_, _, End::OutOfMemory { limit_bytes, peak_bytes }) => {
+                Status::crashed(Cause::OutOfMemory { limit_bytes, peak_bytes })
+            }
+            (_, Some(status), _) => status,
+            (_, _, End::Lost(message)) => Status::Crashed { cause: Cause::Signal(9), message },
+            (_, _, End::Signal(signal)) if killed => {
+                Status::killed(format!("on request, by signal {signal}"))
+            }
+            (_, _, End::ExitCode(code)) if killed => {
+                Status::killed(format!("on request, with exit code {code}"))
+            }
+            (_, _, End::ExitCode(0)) if !self.binary.program.sdk => Status::ok(),
+            (_, _, End::ExitCode(code)) => Status::crashed(Cause::ExitCode(code)),
+            (_, _, End::Signal(signal)) => Status::crashed(Cause::Signal(signal)),
+        }
+    }
+
+    pub(crate) fn info(&self, waiting_for: String) -> proto::ProcInfo {
+        let (state, status) = match &*self.phase.borrow() {
+            Phase::Queued => (proto::State::Queued, None),
+            Phase::Starting => (proto::State::Starting, None),
+            Phase::Running => (proto::State::Running, None),
+            Phase::Exited(status) => (proto::State::Exited, Some(status.clone().into())),
+        };
+        proto::ProcInfo {
+            pid: self.pid.to_string(),
+            spec: Some(self.spec.clone().into()),
+            state: state.into(),
+            status,
+            timing: Some(self.lock().timing.to_proto()),
+            parent: self.parent.map(|pid| pid.to_string()).unwrap_or_default(),
+            waiting_for,
+        }
+    }
+
+    pub(crate) fn caller(&self, machine: String) -> proto::Caller {
+        proto::Caller {
+            realm: self.realm.to_string(),
+            principal: self.principal.to_string(),
+            pid: self.pid.to_string(),
+            class: self.spec.class.to_proto().into(),
+            machine,
+            kernel: false,
+        }
+    }
+
+    pub(crate) fn meets_named(&self) {
+        self.known_to_named.store(true, Ordering::Relaxed);
+    }
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum End {
+    ExitCode(i32),
+    Signal(i32),
+    OutOfMemory {
+        limit_bytes: u64,
+        peak_bytes: u64,
+    },
+    /// Its jail ended, and it with it.
+    Lost(String),
+}
+
+fn rank(phase: &Phase) -> u8 {
+    match phase {
+        Phase::Queued => 0,
+        Phase::Starting => 1,
+        Phase::Running => 2,
+        Phase::Exited(_) => 3,
+    }
+}

@@ -1,0 +1,330 @@
+//! The realms of this machine: their state, their named, jail and proxies.
+//!
+//! ```text
+//!   made on disk ──named serves──▶ its directories and mounts are there ──▶ Ready ──rm──▶ moved aside ──▶ gone
+//! ```
+
+mod store;
+
+use crate::binary::{Binaries, Binary};
+use crate::jail::Jail;
+use crate::kernel::Kernel;
+use crate::session::operator_caller;
+use crate::supervise::{START_DEADLINE, Server};
+use crate::{dial, state};
+use sigma_abi::layer::Layer;
+use sigma_abi::{Code, Error, Path, Pid, Realm, Result, proto};
+use sigmaos::rpc::Device;
+use sigmaos::stub::{NamedControlClient, NamespaceClient};
+use sigmaos::wire::{Connection, Session, read_hello};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// Realms of one machine.
+const MAX_REALMS: usize = 1000;
+
+/// The realms that are up.
+#[derive(Debug, Default)]
+pub(crate) struct Realms(Mutex<BTreeMap<Realm, Arc<Tenant>>>);
+
+/// A realm on this machine.
+#[derive(Debug)]
+pub(crate) struct Tenant {
+    pub(crate) name: Realm,
+    pub(crate) jail: Arc<Jail>,
+    pub(crate) named: Server,
+    binaries: Arc<Binaries>,
+    ux: Mutex<Option<Arc<Server>>>,
+    /// The kernel's own connection to named, once the realm's top is laid out.
+    root: watch::Receiver<Option<Device>>,
+    layout: AbortHandle,
+}
+
+impl Realms {
+    /// # Errors
+    /// `NotFound`, saying how to make it.
+    pub(crate) fn find(&self, name: &Realm) -> Result<Arc<Tenant>> {
+        self.lock().get(name).cloned().ok_or_else(|| {
+            Error::new(
+                Code::NotFound,
+                format!("there is no realm {name}: 'sigma realm create {name}' makes it"),
+            )
+        })
+    }
+
+    pub(crate) fn list(&self) -> Vec<Arc<Tenant>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Makes a realm, durably, and brings it up.
+    ///
+    /// # Errors
+    /// `Exists`, `Quota`.
+    pub(crate) async fn create(&self, kernel: &Arc<Kernel>, name: &Realm) -> Result<Arc<Tenant>> {
+        if self.lock().contains_key(name) {
+            return Err(Error::new(Code::Exists, format!("realm {name} exists")));
+        }
+        if self.lock().len() >= MAX_REALMS {
+            return Err(Error::new(Code::Quota, format!("this machine has {MAX_REALMS} realms")));
+        }
+        let record = store::create(&kernel.state, name).map_err(internal)?;
+        let tenant = self.bring_up(kernel, &record)?;
+        tenant.root().await?;
+        Ok(tenant)
+    }
+
+    /// Brings up the realms that are on disk, and finishes removals that were interrupted.
+    pub(crate) fn load(&self, kernel: &Arc<Kernel>) -> anyhow::Result<()> {
+        for record in store::load(&kernel.state)? {
+            self.bring_up(kernel, &record).map_err(anyhow::Error::from)?;
+        }
+        Ok(())
+    }
+
+    /// Ends a realm: its procs, its processes, its files. What was begun is finished at the next boot if need be.
+    ///
+    /// # Errors
+    /// `NotFound`; `Internal` naming what cannot be removed.
+    pub(crate) async fn remove(&self, kernel: &Arc<Kernel>, name: &Realm) -> Result<()> {
+        let tenant = self.find(name)?;
+        let aside = store::move_aside(&kernel.state, name).map_err(internal)?;
+        self.lock().remove(name);
+        for proc in kernel.procs.list(name, false) {
+            kernel.kill(&proc);
+        }
+        tenant.stop(kernel);
+        kernel.procs.forget_realm(name);
+        drop(tenant);
+        let removed = tokio::task::spawn_blocking(move || store::remove(&aside)).await;
+        removed.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(internal)
+    }
+
+    fn bring_up(&self, kernel: &Arc<Kernel>, record: &store::Record) -> Result<Arc<Tenant>> {
+        let tenant = Arc::new(Tenant::start(kernel, record).map_err(internal)?);
+        self.lock().insert(tenant.name.clone(), Arc::clone(&tenant));
+        Ok(tenant)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Realm, Arc<Tenant>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tenant {
+    fn start(kernel: &Arc<Kernel>, record: &store::Record) -> anyhow::Result<Self> {
+        let name = &record.name;
+        let binaries = Arc::new(Binaries::open(record.dir.join("bin"), kernel.state.blobs())?);
+        state::make_dir(&record.dir.join("ux"))?;
+        let jail = kernel.program(&format!("jail of {name}"), "jail", jail_args(kernel, record))?;
+        let named = Server::start(kernel.program(&format!("named of {name}"), "named", Vec::new())?);
+        let machine = kernel.capacity.id.to_string();
+        let (laid_out, root) = watch::channel(None);
+        let caller = operator_caller(kernel, Some(name));
+        let layout = tokio::spawn(lay_out(named.doors(), caller, machine, laid_out)).abort_handle();
+        Ok(Self {
+            name: name.clone(),
+            jail: Jail::start(kernel, name, jail),
+            named,
+            binaries,
+            ux: Mutex::new(None),
+            root,
+            layout,
+        })
+    }
+
+    /// The program at a path: from `/bin`, or read from wherever it is.
+    pub(crate) async fn binary(&self, kernel: &Arc<Kernel>, path: &Path) -> Result<Binary> {
+        let named = |error: Error| error.context(format!("binary {path}"));
+        if let Some(below) = path.below(&bin()) {
+            return crate::binary::name_in_bin(&below)
+                .and_then(|name| self.binaries.find(&name))
+                .map_err(named);
+        }
+        self.fetch(kernel, path).await.map_err(named)
+    }
+
+    async fn fetch(&self, kernel: &Arc<Kernel>, path: &Path) -> Result<Binary> {
+        let resolved = self.resolve(path).await?;
+        let (mount, rest) = (Path::parse(&resolved.mount)?, resolved.rest);
+        if !self.is_ux(kernel, &mount) {
+            return Err(Error::new(Code::Unsupported, "programs are run from /bin and /ux"));
+        }
+        let caller = operator_caller(kernel, Some(&self.name));
+        let socket = dial::introduce(&self.ux(kernel)?.door().await?, &mount, &caller)?;
+        let files = NamespaceClient(connect(socket)?);
+        let open = proto::OpenRequest { path: rest, read: true, ..Default::default() };
+        let opened = files.open(open).await?;
+        let mut upload = self.binaries.upload(path.name().unwrap_or("program"))?;
+        let mut offset = 0;
+        loop {
+            let request =
+                proto::ReadRequest { handle: opened.handle, offset, length: crate::binary::WHOLE as u32 };
+            let piece = files.read_with(request, sigmaos::rpc::Bytes::new()).await?.payload;
+            if piece.is_empty() {
+                return self.binaries.store(upload);
+            }
+            upload.write(offset, &piece)?;
+            offset += piece.len() as u64;
+        }
+    }
+
+    /// Where a path leads.
+    pub(crate) async fn resolve(&self, path: &Path) -> Result<proto::Resolved> {
+        if path.is_root() {
+            return Ok(proto::Resolved { mount: "/".into(), rest: "/".into(), endpoint: None });
+        }
+        NamespaceClient(self.root().await?).resolve(proto::PathRequest { path: path.to_string() }).await
+    }
+
+    async fn root(&self) -> Result<Device> {
+        let mut root = self.root.clone();
+        let ready = async { root.wait_for(Option::is_some).await.ok().and_then(|root| root.clone()) };
+        let waited = tokio::time::timeout(START_DEADLINE, ready).await;
+        waited.ok().flatten().ok_or_else(|| {
+            let text =
+                format!("the namespace of realm {} does not come up; the kernel's log says why", self.name);
+            Error::new(Code::Unreachable, text)
+        })
+    }
+
+    /// Tells named that a proc has ended.
+    pub(crate) async fn ended(&self, pid: Pid) {
+        let root = self.root.borrow().clone();
+        if let Some(root) = root
+            && let Err(error) =
+                NamedControlClient(root).ended(proto::EndedRequest { pid: pid.to_string() }).await
+        {
+            tracing::warn!(realm = %self.name, %pid, %error, "named was not told of an end");
+        }
+    }
+
+    /// The programs, where `mount` is theirs.
+    pub(crate) fn is_bin(&self, mount: &Path) -> Option<Arc<Binaries>> {
+        (*mount == bin()).then(|| Arc::clone(&self.binaries))
+    }
+
+    /// Whether `mount` is the files of the realm on this machine.
+    pub(crate) fn is_ux(&self, kernel: &Kernel, mount: &Path) -> bool {
+        mount.as_str() == format!("/ux/{}", kernel.capacity.id)
+    }
+
+    /// The proxy of the realm's files, started at first use.
+    pub(crate) fn ux(&self, kernel: &Kernel) -> Result<Arc<Server>> {
+        let mut ux = self.ux.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ux) = &*ux {
+            return Ok(Arc::clone(ux));
+        }
+        let directory = kernel.state.realms().join(self.name.as_str()).join("ux");
+        let args = vec!["--root".to_owned(), directory.display().to_string()];
+        let program = kernel
+            .program(&format!("ux of {}", self.name), "ux", args)
+            .map_err(|error| Error::new(Code::Busy, format!("cannot start ux: {error}")))?;
+        Ok(Arc::clone(ux.insert(Arc::new(Server::start(program)))))
+    }
+
+    /// Ends what runs for the realm.
+    pub(crate) fn stop(&self, kernel: &Arc<Kernel>) {
+        self.jail.stop(kernel);
+        self.named.stop();
+        if let Some(ux) = self.ux.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            ux.stop();
+        }
+        self.layout.abort();
+    }
+}
+
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        self.layout.abort();
+    }
+}
+
+/// Lays out the top of a realm's namespace, each time that its named comes up.
+async fn lay_out(
+    mut doors: watch::Receiver<Option<Connection>>,
+    caller: proto::Caller,
+    machine: String,
+    laid_out: watch::Sender<Option<Device>>,
+) {
+    while doors.changed().await.is_ok() {
+        let door = doors.borrow_and_update().clone();
+        laid_out.send_replace(None);
+        let Some(door) = door else { continue };
+        let done = async {
+            let root = connect(dial::introduce(&door, &Path::root(), &caller)?)?;
+            lay_out_top(&NamespaceClient(root.clone()), &caller.pid, &machine).await?;
+            Result::Ok(root)
+        };
+        match done.await {
+            Ok(root) => drop(laid_out.send_replace(Some(root))),
+            Err(error) => {
+                tracing::error!(realm = caller.realm, %error, "the top of a realm cannot be laid out")
+            }
+        }
+    }
+}
+
+async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result<()> {
+    let exists = |result: Result<_>| match result {
+        Err(error) if error.code == Code::Exists => Ok(()),
+        other => other.map(drop),
+    };
+    let directory = proto::CreateRequest {
+        path: "/ux".into(),
+        kind: proto::Kind::Directory.into(),
+        perm: 0o66,
+        exclusive: true,
+        ..Default::default()
+    };
+    exists(root.create(directory).await)?;
+    for path in ["/bin".to_owned(), format!("/ux/{machine}")] {
+        let endpoint = proto::Endpoint { machine: machine.to_owned(), pid: pid.to_owned(), generation: 0 };
+        root.mount(proto::MountRequest { path, perm: 0o66, endpoint: Some(endpoint) }).await?;
+    }
+    Ok(())
+}
+
+/// A connection of the kernel's own, as a client of a server that it introduced itself to.
+fn connect(socket: OwnedFd) -> Result<Device> {
+    let broken =
+        |error: std::io::Error| Error::new(Code::Internal, format!("cannot use a connection: {error}"));
+    let socket = std::os::unix::net::UnixStream::from(socket);
+    socket.set_nonblocking(true).map_err(broken)?;
+    let socket = tokio::net::UnixStream::from_std(socket).map_err(broken)?;
+    let (connection, driver) = Connection::new(
+        socket,
+        false,
+        Box::new(|frame| {
+            read_hello(frame)?;
+            Ok(Arc::new(sigmaos::serve::Services::new(Arc::default(), Vec::new())) as Arc<dyn Session>)
+        }),
+    );
+    // The driver ends with the last handle of its connection.
+    tokio::spawn(driver);
+    Ok(Device::new(connection))
+}
+
+fn jail_args(kernel: &Kernel, record: &store::Record) -> Vec<String> {
+    let base = match rustix::process::geteuid().is_root() {
+        true => record.uid_base().to_string(),
+        false => "none".to_owned(),
+    };
+    let mut args = vec!["--uid-base".to_owned(), base];
+    let without: Vec<_> =
+        kernel.without.iter().filter(|layer| **layer != Layer::Cgroup).map(|layer| layer.name()).collect();
+    if !without.is_empty() {
+        args.extend(["--without".to_owned(), without.join(",")]);
+    }
+    args
+}
+
+fn bin() -> Path {
+    Path::parse("/bin").expect("a constant path is right")
+}
+
+fn internal(error: anyhow::Error) -> Error {
+    Error::new(Code::Internal, format!("{error:#}"))
+}

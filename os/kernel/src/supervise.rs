@@ -1,0 +1,156 @@
+//! Kernel processes: started, watched, and restarted with back-off.
+//!
+//! ```text
+//!   Down ──execute──▶ Starting ──started()──▶ Up ──its end──▶ Down, for a back-off that grows while it keeps dying
+//! ```
+
+use crate::session;
+use command_fds::{CommandFdExt, FdMapping};
+use sigma_abi::limits::DOOR_FD;
+use sigma_abi::{Code, Error, Result};
+use sigmaos::wire::Connection;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+/// From the first death to the next start; doubled at each further death, up to the longest.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+/// A process that lived so long is healthy again.
+const HEALTHY: Duration = Duration::from_secs(10);
+
+/// How long a kernel process may take to say that it serves, and others wait for it.
+pub(crate) const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a kernel process may take to end when its door closes.
+const END_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The descriptor by which a kernel process holds the lock of the state directory.
+const LOCK_FD: i32 = 4;
+
+/// What to execute.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) args: Vec<String>,
+    pub(crate) lock: OwnedFd,
+    /// Where its standard error goes.
+    pub(crate) log: File,
+}
+
+impl Program {
+    /// Executes it with `door` as its descriptor 3.
+    pub(crate) fn execute(&self, door: OwnedFd) -> std::io::Result<Child> {
+        let mut command = std::process::Command::new(&self.path);
+        command.args(&self.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log.try_clone()?);
+        // Nothing of the operator's environment is a kernel process' business, but for how much to log.
+        command.env_clear().envs(std::env::var("RUST_LOG").map(|level| ("RUST_LOG", level)));
+        let mappings = vec![
+            FdMapping { parent_fd: door, child_fd: DOOR_FD },
+            FdMapping { parent_fd: self.lock.try_clone()?, child_fd: LOCK_FD },
+        ];
+        command.fd_mappings(mappings).map_err(std::io::Error::other)?;
+        let mut command = Command::from(command);
+        command.kill_on_drop(true).spawn()
+    }
+}
+
+/// A kernel process that serves. Dropping this ends it.
+#[derive(Debug)]
+pub(crate) struct Server {
+    name: String,
+    door: watch::Receiver<Option<Connection>>,
+    task: AbortHandle,
+}
+
+impl Server {
+    /// Starts it, and again whenever it ends.
+    pub(crate) fn start(program: Program) -> Self {
+        let (up, door) = watch::channel(None);
+        let name = program.name.clone();
+        let task = tokio::spawn(supervise(program, up)).abort_handle();
+        Self { name, door, task }
+    }
+
+    /// The door of the process, once it serves.
+    ///
+    /// # Errors
+    /// `Unreachable` after [`START_DEADLINE`].
+    pub(crate) async fn door(&self) -> Result<Connection> {
+        let mut door = self.door.clone();
+        let serving = async { door.wait_for(Option::is_some).await.ok().and_then(|door| door.clone()) };
+        let waited = tokio::time::timeout(START_DEADLINE, serving).await;
+        waited.ok().flatten().ok_or_else(|| {
+            let text = format!("{} does not start; the kernel's log says why", self.name);
+            Error::new(Code::Unreachable, text)
+        })
+    }
+
+    /// Ends it for good.
+    pub(crate) fn stop(&self) {
+        self.task.abort();
+    }
+
+    /// Tells each door of each life of the process.
+    pub(crate) fn doors(&self) -> watch::Receiver<Option<Connection>> {
+        self.door.clone()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+async fn supervise(program: Program, up: watch::Sender<Option<Connection>>) {
+    let mut backoff = FIRST_BACKOFF;
+    loop {
+        let born = Instant::now();
+        match live(&program, &up).await {
+            Ok(status) => tracing::warn!(program = program.name, %status, "a kernel process has ended"),
+            Err(error) => {
+                tracing::error!(program = program.name, %error, "a kernel process cannot be started")
+            }
+        }
+        up.send_replace(None);
+        if born.elapsed() > HEALTHY {
+            backoff = FIRST_BACKOFF;
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+    }
+}
+
+/// One life of the process.
+async fn live(
+    program: &Program,
+    up: &watch::Sender<Option<Connection>>,
+) -> std::io::Result<std::process::ExitStatus> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let theirs = OwnedFd::from(theirs.into_std()?);
+    rustix::io::ioctl_fionbio(&theirs, false)?;
+    let mut child = program.execute(theirs)?;
+    let (connection, driver) = session::kernel_process(ours, up.clone());
+    let mut driver = std::pin::pin!(driver);
+    tokio::select! {
+        status = child.wait() => return status,
+        reason = &mut driver => tracing::warn!(program = program.name, %reason, "a kernel process closed its door"),
+    }
+    drop(connection);
+    match tokio::time::timeout(END_DEADLINE, child.wait()).await {
+        Ok(status) => status,
+        Err(_) => {
+            child.kill().await?;
+            child.wait().await
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Changes of the tree: what they are, and those that make entries.
+
+use super::Tree;
+use super::node::{Body, Directory, Id, Node, Place};
+use super::union::Pick;
+use super::walk::{Last, Spot};
+use bytes::Bytes;
+use sigma_abi::proto::{Endpoint, Kind, Stat};
+use sigma_abi::{Code, Error, Path, Pid, Principal, Result};
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Caller {
+    /// Owns what it makes.
+    pub principal: Principal,
+    /// The machine on which it runs, which `~local` means.
+    pub machine: String,
+    /// Which mount `~any` takes where none is local, modulo their number: the edge counts it up.
+    pub turn: u64,
+}
+
+/// One change, with all that it depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    pub by: Caller,
+    /// Milliseconds since 1970.
+    pub now_ms: u64,
+    pub action: Action,
+}
+
+/// What to change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Creates or replaces a whole file. An existing one keeps its number, owner and perm.
+    Put { path: Path, perm: u32, exclusive: bool, contents: Bytes },
+    /// Creates an entry. Where one of the same kind (and target) exists and it need not be exclusive, that is the reply.
+    Create { path: Path, kind: Kind, perm: u32, exclusive: bool, target: String },
+    /// Takes an entry away; a directory must be empty.
+    Remove { path: Path },
+    /// Moves an entry, a directory with all below it. A file or symlink at `to` is replaced, as is an empty directory by a
+    /// directory; a mount never is.
+    Rename { from: Path, to: Path },
+    /// Advertises a server for as long as `pid` lives. The same pid may mount again, with a new endpoint.
+    Mount { path: Path, perm: u32, endpoint: Endpoint, pid: Pid },
+    /// A proc has ended: its mounts go.
+    Ended { pid: Pid },
+    /// Writes to an open file; what lies between its end and `offset` becomes zeros.
+    Write { id: Id, offset: u64, data: Bytes },
+    /// Cuts an open file, or fills it up with zeros.
+    SetLength { id: Id, length: u64 },
+}
+
+/// What a change has to say.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    Done,
+    /// The entry that was made, changed or found.
+    Entry {
+        id: Id,
+        stat: Stat,
+    },
+}
+
+impl Tree {
+    /// Carries out a change, wholly or not at all.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDir`, `IsDir`, `Exists`, `NotEmpty`, `Loop` and `Moved` as the paths have it; `Invalid` for what
+    /// makes no sense anywhere, `TooLarge` past `MAX_NAMED_FILE`, `Quota` past the limits, `Closed` for an
+    /// open entry that is gone, `Unsupported` for kinds that this tree does not keep.
+    pub fn apply(&mut self, change: Change) -> Result<Reply> {
+        let Change { by, now_ms, action } = change;
+        match action {
+            Action::Put { path, perm, exclusive, contents } => {
+                self.put(&by, now_ms, &path, perm, exclusive, &contents)
+            }
+            Action::Create { path, kind, perm, exclusive, target } => {
+                let body = new_body(&path, kind, &target)?;
+                self.create(&by, now_ms, &path, perm, exclusive, body)
+            }
+            Action::Remove { path } => self.remove(&by, now_ms, &path),
+            Action::Rename { from, to } => self.rename(&by, now_ms, &from, &to),
+            Action::Mount { path, perm, endpoint, pid } => {
+                self.mount(&by, now_ms, &path, perm, endpoint, pid)
+            }
+            Action::Ended { pid } => {
+                self.ended(pid, now_ms);
+                Ok(Reply::Done)
+            }
+            Action::Write { id, offset, data } => self.write(now_ms, id, offset, &data),
+            Action::SetLength { id, length } => self.set_length(now_ms, id, length),
+        }
+    }
+
+    fn create(
+        &mut self,
+        by: &Caller,
+        now_ms: u64,
+        path: &Path,
+        perm: u32,
+        exclusive: bool,
+        body: Body,
+    ) -> Result<Reply> {
+        let itself = exclusive || matches!(body, Body::Symlink(_));
+        let spot = self.walk(path, by, if itself { Last::Entry } else { Last::Follow })?;
+        let Some(id) = spot.entry else { return self.insert(by, now_ms, path, spot, perm, body) };
+        let same = match (&self.node(id).body, &body) {
+            (Body::Symlink(old), Body::Symlink(new)) => old == new,
+            (old, new) => std::mem::discriminant(old) == std::mem::discriminant(new),
+        };
+        if same && !exclusive {
+            return Ok(self.entry(id));
+        }
+        Err(exists(path).context(format!("create {}", body.noun())))
+    }
+
+    /// Makes an entry at a free spot.
+    pub(super) fn insert(
+        &mut self,
+        by: &Caller,
+        now_ms: u64,
+        path: &Path,
+        spot: Spot,
+        perm: u32,
+        body: Body,
+    ) -> Result<Reply> {
+        debug_assert!(spot.entry.is_none() && Pick::parse(&spot.name).is_none());
+        self.quota.take_entry(path, body.bytes())?;
+        self.changes += 1;
+        self.last_id += 1;
+        let (id, place) = (Id(self.last_id), Place { dir: spot.dir, name: spot.name.into() });
+        self.nodes.insert(id, Node::new(Some(place.clone()), by.principal.clone(), perm, body));
+        self.link(id, place);
+        self.touch(id, now_ms);
+        self.touch(spot.dir, now_ms);
+        Ok(self.entry(id))
+    }
+
+    /// Marks an entry as changed by the current change.
+    pub(super) fn touch(&mut self, id: Id, now_ms: u64) {
+        let version = self.changes;
+        let node = self.node_mut(id);
+        (node.version, node.modified_ms) = (version, now_ms);
+    }
+
+    pub(super) fn entry(&self, id: Id) -> Reply {
+        Reply::Entry { id, stat: self.stat_of(id) }
+    }
+}
+
+pub(super) fn exists(path: &Path) -> Error {
+    Error::new(Code::Exists, format!("{path} exists"))
+}
+
+fn new_body(path: &Path, kind: Kind, target: &str) -> Result<Body> {
+    let refuse = |code, text: &str| Err(Error::new(code, format!("create {path}: {text}")));
+    match kind {
+        Kind::Symlink => Ok(Body::Symlink(link_target(target).map_err(|error| error.context(path))?)),
+        _ if !target.is_empty() => refuse(Code::Invalid, "only a symlink has a target"),
+        Kind::File => Ok(Body::File(Bytes::new())),
+        Kind::Directory => Ok(Body::Directory(Directory::default())),
+        Kind::Mount => refuse(Code::Invalid, "a mount is made by mounting a server"),
+        Kind::Pipe => refuse(Code::Unsupported, "this server keeps no pipes"),
+        Kind::RpcDevice => refuse(Code::Unsupported, "this server keeps no rpc devices"),
+    }
+}
+
+/// An absolute target, or one relative to the link's directory, normalized as a path is.
+fn link_target(target: &str) -> Result<String> {
+    if target.starts_with('/') {
+        return Ok(Path::parse(target)?.as_str().to_owned());
+    }
+    let relative = Path::parse(&format!("/{target}"))?;
+    if relative.is_root() {
+        return Err(Error::new(Code::Invalid, format!("{target:?} leads nowhere: a symlink needs a target")));
+    }
+    Ok(relative.as_str()[1..].to_owned())
+}

@@ -1,0 +1,40 @@
+//! What goes into the policy and what comes out.
+
+use sigma_abi::{Class, Error, Pid, Realm};
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A proc was spawned. A pid that is already known is left as it is.
+    Queued { pid: Pid, realm: Realm, class: Class, memory_bytes: u64 },
+    /// A proc ended, was killed, or is no longer wanted, running or queued. An unknown pid is no news.
+    Ended { pid: Pid },
+    /// So much CPU was idle since the last measurement, in thousandths of a core. About every 100 ms.
+    Idle { mcpu: u32 },
+}
+
+/// What to do about it, in this order.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    Start {
+        pid: Pid,
+    },
+    /// The proc is not queued: `TooLarge` where it can never run here, `Quota` where too many of its realm wait.
+    Refuse {
+        pid: Pid,
+        reason: Error,
+    },
+}
+
+/// What runs and what waits, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    pub lc_queued: usize,
+    pub be_queued: usize,
+    pub lc_running: u64,
+    pub be_running: u64,
+    /// Thousandths of cores that LC procs have reserved.
+    pub reserved_mcpu: u64,
+    /// Memory of all running procs, LC and BE.
+    pub memory_bytes: u64,
+}

@@ -1,0 +1,105 @@
+//! The realms that have procs here, and what each of them holds.
+
+use crate::book::Need;
+use sigma_abi::{Class, Realm};
+use std::collections::BTreeMap;
+
+/// A realm by number; a number is given again only after its realm has no procs left.
+pub(crate) type Slot = usize;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) realm: Realm,
+    /// What its running procs hold.
+    pub(crate) held: Need,
+    pub(crate) be_running: u64,
+    /// Queued and running procs.
+    lc: usize,
+    be: usize,
+}
+
+impl Account {
+    /// What decides whose turn it is: reserved mcpu for LC, running procs for BE.
+    pub(crate) fn share(&self, class: Class) -> u64 {
+        if class.is_lc() { self.held.mcpu } else { self.be_running }
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Accounts {
+    slots: BTreeMap<Realm, Slot>,
+    accounts: Vec<Option<Account>>,
+    free: Vec<Slot>,
+    with_lc: u64,
+}
+
+impl Accounts {
+    /// Realms that have procs here.
+    pub(crate) fn present(&self) -> u64 {
+        self.slots.len() as u64
+    }
+
+    /// Realms that have LC procs here.
+    pub(crate) fn with_lc(&self) -> u64 {
+        self.with_lc
+    }
+
+    pub(crate) fn slot(&self, realm: &Realm) -> Option<Slot> {
+        self.slots.get(realm).copied()
+    }
+
+    pub(crate) fn get(&self, slot: Slot) -> &Account {
+        self.accounts[slot].as_ref().expect("a slot lives as long as a proc of its realm")
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: Slot) -> &mut Account {
+        self.accounts[slot].as_mut().expect("a slot lives as long as a proc of its realm")
+    }
+
+    /// Counts one more proc of the realm.
+    pub(crate) fn enter(&mut self, realm: Realm, class: Class) -> Slot {
+        let slot = self.slot(&realm).unwrap_or_else(|| self.open(realm));
+        let account = self.get_mut(slot);
+        if class.is_lc() {
+            account.lc += 1;
+            self.with_lc += u64::from(self.get(slot).lc == 1);
+        } else {
+            account.be += 1;
+        }
+        slot
+    }
+
+    /// Counts one proc less, and forgets a realm without any.
+    pub(crate) fn leave(&mut self, slot: Slot, class: Class) {
+        let account = self.get_mut(slot);
+        if class.is_lc() {
+            account.lc -= 1;
+            self.with_lc -= u64::from(self.get(slot).lc == 0);
+        } else {
+            account.be -= 1;
+        }
+        let account = self.get(slot);
+        if account.lc + account.be == 0 {
+            debug_assert_eq!(account.held, Need::default());
+            self.slots.remove(&account.realm.clone());
+            self.accounts[slot] = None;
+            self.free.push(slot);
+        }
+    }
+
+    fn open(&mut self, realm: Realm) -> Slot {
+        let account = Account { realm: realm.clone(), held: Need::default(), be_running: 0, lc: 0, be: 0 };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.accounts[slot] = Some(account);
+                slot
+            }
+            None => {
+                self.accounts.push(Some(account));
+                self.accounts.len() - 1
+            }
+        };
+        self.slots.insert(realm, slot);
+        slot
+    }
+}

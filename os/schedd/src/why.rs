@@ -1,0 +1,44 @@
+//! Why a proc still waits, for people: what `sigma why` prints.
+
+use crate::book::{Mib, Need};
+use crate::policy::{Policy, Proc, word};
+use sigma_abi::Pid;
+
+impl Policy {
+    /// What a queued proc waits for, as a sentence; `None` for one that runs or is not known.
+    pub fn why(&self, pid: Pid) -> Option<String> {
+        let proc = self.procs.get(&pid).filter(|proc| proc.waits.is_some())?;
+        let (class, realm) = (word(proc.class), &self.accounts.get(proc.slot).realm);
+        let (head, need) = self.lane(proc.class).head(proc.slot)?;
+        let reason = self.why_head(proc, need);
+        if head == pid {
+            return Some(format!("first {class} proc of realm {realm}: {reason}"));
+        }
+        Some(format!("waits behind {head}, the first {class} proc of realm {realm}, and that one: {reason}"))
+    }
+
+    fn why_head(&self, proc: &Proc, need: Need) -> String {
+        let (free, total) = (self.book.free(), self.book.total());
+        let short = self.book.short_for(need);
+        if short.mcpu {
+            return format!("asks for {} mcpu; {} of {} are free", need.mcpu, free.mcpu, total.mcpu);
+        }
+        if short.memory {
+            let (asks, free, total) =
+                (Mib(need.memory_bytes), Mib(free.memory_bytes), Mib(total.memory_bytes));
+            return format!("asks for {asks} of memory; {free} of {total} are free");
+        }
+        let machine = self.book.machine;
+        if !proc.class.is_lc() && self.book.be_running >= machine.be_baseline() {
+            let (running, cores) = (self.book.be_running, machine.cores);
+            return format!(
+                "{running} BE procs run on {cores} cores; it starts in its realm's turn, when one ends or a core is idle"
+            );
+        }
+        if !proc.class.is_lc() && self.lc_head_lacks_memory(proc.slot) {
+            return "an LC proc of the same realm waits for memory and goes first".to_owned();
+        }
+        "its realm has its even share of the machine, and a proc of another realm waits for more to be free"
+            .to_owned()
+    }
+}

@@ -1,0 +1,73 @@
+//! The door: the one descriptor that a proc is born with, and the mark that says that it knows what to do with it.
+//!
+//! This is the one module outside os/jail with `unsafe`: it takes a descriptor that the process inherited, and tells the
+//! system where descriptors may not travel.
+
+#![allow(unsafe_code)]
+
+use rustix::fs::{FileType, fstat};
+use sigma_abi::limits::DOOR_FD;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The name and type of the ELF note by which the kernel knows a program that links this SDK.
+pub const NOTE_NAME: &[u8; 8] = b"SigmaOS\0";
+/// See [`NOTE_NAME`].
+pub const NOTE_TYPE: u32 = 1;
+
+/// The layout of an ELF note, elf(5): sizes of name and description, type, name, description.
+#[repr(C, align(4))]
+struct Note {
+    name_size: u32,
+    description_size: u32,
+    kind: u32,
+    name: [u8; 8],
+    version: u32,
+}
+
+// SAFETY: the section holds notes in the layout of elf(5), which `Note` has, and nothing else is placed there.
+#[used]
+#[unsafe(link_section = ".note.sigmaos")]
+static NOTE: Note = Note {
+    name_size: 8,
+    description_size: 4,
+    kind: NOTE_TYPE,
+    name: *NOTE_NAME,
+    version: sigma_abi::limits::PROTOCOL_VERSION,
+};
+
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Takes the door; `None` where this process was not started by SigmaOS, or has taken it before.
+pub fn take() -> Option<OwnedFd> {
+    if !present() || TAKEN.swap(true, Ordering::SeqCst) {
+        return None;
+    }
+    // SAFETY: the descriptor is open, as was just seen. In a proc it is the door, which nothing else owns: it was there
+    // before main. `TAKEN` makes this the only time that it is owned.
+    Some(unsafe { OwnedFd::from_raw_fd(DOOR_FD) })
+}
+
+/// Whether descriptor 3 is a socket.
+pub fn present() -> bool {
+    // SAFETY: the descriptor is borrowed for one system call, which answers EBADF where it is not open.
+    let door = unsafe { BorrowedFd::borrow_raw(DOOR_FD) };
+    fstat(door).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
+}
+
+/// Makes a unix socket refuse descriptors that its peer sends, where the system can (Linux 6.16, `SO_PASSRIGHTS`).
+/// Elsewhere a reader without a control buffer drops them, so that the flow of descriptors stays bounded.
+pub fn refuse_descriptors(socket: &impl AsFd) {
+    const SO_PASSRIGHTS: libc::c_int = 83;
+    let off: libc::c_int = 0;
+    // SAFETY: the descriptor is borrowed for the call, and the option's value is one int that outlives it.
+    unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const off).cast(),
+            size_of_val(&off) as libc::socklen_t,
+        );
+    }
+}

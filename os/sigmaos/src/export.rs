@@ -1,0 +1,170 @@
+//! A small tree in memory that a proc exports: rpc devices, and files that it rewrites at will.
+
+use crate::rpc::{Answer, Call, Request, Response, Service};
+use crate::serve::{Accept, Handles, Services};
+use crate::stub::{Namespace, NamespaceServer};
+use crate::wire::Session;
+use crate::{Code, Error, Path, Result, proto, rpc};
+use bytes::Bytes;
+use sigma_abi::frame::Frame;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A tree of rpc devices and read-only files, all in its top directory.
+#[derive(Clone, Default)]
+pub struct Export {
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Clone)]
+enum Entry {
+    Device(Arc<dyn Service>),
+    File(Bytes),
+}
+
+impl Export {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an rpc device.
+    ///
+    /// # Errors
+    /// `Invalid` where `name` is not a single name.
+    pub fn device(self, name: &str, service: impl Service) -> Result<Self> {
+        self.entry(name, Entry::Device(Arc::new(service)))
+    }
+
+    /// Adds a file.
+    ///
+    /// # Errors
+    /// `Invalid` where `name` is not a single name.
+    pub fn file(self, name: &str, contents: impl Into<Bytes>) -> Result<Self> {
+        self.entry(name, Entry::File(contents.into()))
+    }
+
+    fn entry(mut self, name: &str, entry: Entry) -> Result<Self> {
+        Path::root().join(name)?;
+        self.entries.insert(name.to_owned(), entry);
+        Ok(self)
+    }
+
+    fn find(&self, path: &str) -> Result<(String, &Entry)> {
+        let path = Path::parse(path)?;
+        let missing = || Error::new(Code::NotFound, format!("{path} does not exist at this server"));
+        let name =
+            path.name().ok_or_else(|| Error::new(Code::IsDir, "this is the server's top directory"))?;
+        let entry = self.entries.get(path.as_str().trim_start_matches('/')).ok_or_else(missing)?;
+        Ok((name.to_owned(), entry))
+    }
+}
+
+impl Accept for Export {
+    fn accept(&self, caller: Arc<proto::Caller>) -> Arc<dyn Session> {
+        let tree = Arc::new(ExportSession { export: self.clone(), open: Handles::default() });
+        let services = Services::new(Arc::clone(&caller), vec![Box::new(NamespaceServer(Arc::clone(&tree)))]);
+        Arc::new(Routes { tree, services, caller })
+    }
+}
+
+/// Calls on handle 0 are for the tree; others are for the device that the handle names.
+struct Routes {
+    tree: Arc<ExportSession>,
+    services: Services,
+    caller: Arc<proto::Caller>,
+}
+
+impl Session for Routes {
+    fn call(&self, call: Call) -> Answer {
+        if call.handle() == 0 {
+            return self.services.call(call);
+        }
+        match self.tree.open.get(call.handle()) {
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+            Ok(entry) => match &*entry {
+                Entry::Device(service) if service.name() == call.service() => {
+                    service.call(call.from_caller(&self.caller))
+                }
+                _ => rpc::unknown_method(&call),
+            },
+        }
+    }
+
+    fn notice(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
+        self.services.notice(frame, fds)
+    }
+}
+
+/// The open entries of one connection.
+struct ExportSession {
+    export: Export,
+    open: Handles<Entry>,
+}
+
+impl Namespace for ExportSession {
+    async fn get(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Stat>> {
+        match self.export.find(&request.message.path)? {
+            (name, Entry::File(bytes)) => Ok(Response::new(stat(name, bytes)).payload(bytes.clone())),
+            (name, Entry::Device(_)) => {
+                Err(Error::new(Code::Invalid, format!("{name} is an rpc device: call it")))
+            }
+        }
+    }
+
+    async fn stat(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Stat>> {
+        if Path::parse(&request.message.path)?.is_root() {
+            let size = self.export.entries.len() as u64;
+            let kind = proto::Kind::Directory.into();
+            return Ok(proto::Stat { size, kind, ..Default::default() }.into());
+        }
+        let (name, entry) = self.export.find(&request.message.path)?;
+        Ok(describe(name, entry).into())
+    }
+
+    async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
+        let (name, entry) = self.export.find(&request.message.path)?;
+        let handle = self.open.insert(entry.clone())?;
+        Ok(proto::Opened { handle, stat: Some(describe(name, entry)) }.into())
+    }
+
+    async fn read(&self, request: Request<proto::ReadRequest>) -> Result<Response<proto::Empty>> {
+        let proto::ReadRequest { handle, offset, length } = request.message;
+        let entry = self.open.get(handle)?;
+        let Entry::File(bytes) = &*entry else {
+            return Err(Error::new(Code::Invalid, "an rpc device cannot be read: call it"));
+        };
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+        let end = start.saturating_add(length as usize).min(bytes.len());
+        Ok(Response::new(proto::Empty {}).payload(bytes.slice(start..end)))
+    }
+
+    async fn close(&self, request: Request<proto::CloseRequest>) -> Result<Response<proto::Empty>> {
+        self.open.remove(request.message.handle)?;
+        Ok(proto::Empty {}.into())
+    }
+
+    async fn read_dir(&self, request: Request<proto::ReadDirRequest>) -> Result<Response<proto::DirPage>> {
+        let proto::ReadDirRequest { path, after, .. } = request.message;
+        if !Path::parse(&path)?.is_root() {
+            self.export.find(&path)?;
+            return Err(Error::new(Code::NotDir, format!("{path} is not a directory")));
+        }
+        let later = self.export.entries.iter().filter(|(name, _)| **name > after);
+        let entries = later.map(|(name, entry)| describe(name.clone(), entry)).collect();
+        Ok(proto::DirPage { entries, more: false }.into())
+    }
+}
+
+fn describe(name: String, entry: &Entry) -> proto::Stat {
+    match entry {
+        Entry::File(bytes) => stat(name, bytes),
+        Entry::Device(_) => {
+            proto::Stat { name, kind: proto::Kind::RpcDevice.into(), perm: 0o66, ..Default::default() }
+        }
+    }
+}
+
+fn stat(name: String, bytes: &Bytes) -> proto::Stat {
+    proto::Stat { name, size: bytes.len() as u64, perm: 0o44, ..Default::default() }
+}

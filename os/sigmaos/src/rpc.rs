@@ -1,0 +1,216 @@
+//! Remote calls: a method's name, a protobuf message and raw bytes beside it, both ways.
+//!
+//! Services are defined once, in a `.proto`; `sigma-rpcgen` makes of each a trait to implement, a server and a client.
+
+use crate::wire::Connection;
+use crate::{Code, Error};
+use prost::Message;
+use sigma_abi::frame::{Frame, Kind};
+use sigma_abi::limits::{DEFAULT_DEADLINE, MAX_HEAD, MAX_PAYLOAD};
+use sigma_abi::proto::Caller;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use bytes::Bytes;
+pub use sigma_abi::Result;
+
+/// What a service gives for a call.
+pub type Answer = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
+
+/// One of the services that a server offers.
+pub trait Service: Send + Sync + 'static {
+    /// The service's name: what stands before the dot of a method.
+    fn name(&self) -> &'static str;
+
+    fn call(&self, call: Call) -> Answer;
+}
+
+/// A call as it came in, its message not yet decoded.
+#[derive(Debug)]
+pub struct Call {
+    frame: Frame,
+    /// Who calls: written by the kernel, not by the caller.
+    pub caller: Arc<Caller>,
+}
+
+impl Call {
+    pub(crate) fn new(frame: Frame) -> Self {
+        Self { frame, caller: Arc::default() }
+    }
+
+    /// The same call, of a known caller.
+    #[must_use]
+    pub fn from_caller(self, caller: &Arc<Caller>) -> Self {
+        Self { caller: Arc::clone(caller), ..self }
+    }
+
+    /// `Service.Method`.
+    pub fn method(&self) -> &str {
+        self.frame.method()
+    }
+
+    /// What stands before the dot.
+    pub fn service(&self) -> &str {
+        self.method().split('.').next().unwrap_or("")
+    }
+
+    /// The rpc device that is called; 0: the server itself.
+    pub fn handle(&self) -> u32 {
+        self.frame.handle
+    }
+
+    /// Decodes the message.
+    ///
+    /// # Errors
+    /// `Invalid` where the bytes are not the message that the method takes.
+    pub fn request<T: Message + Default>(self) -> Result<Request<T>> {
+        let message = self
+            .frame
+            .message()
+            .map_err(|error| Error::new(Code::Invalid, format!("{}: {error}", self.frame.method())))?;
+        Ok(Request { message, payload: self.frame.payload, caller: self.caller })
+    }
+}
+
+/// A decoded call.
+#[derive(Clone, Debug)]
+pub struct Request<T> {
+    pub message: T,
+    /// Raw bytes beside the message.
+    pub payload: Bytes,
+    /// Who calls: written by the kernel, not by the caller.
+    pub caller: Arc<Caller>,
+}
+
+/// What a method gives back.
+#[derive(Debug)]
+pub struct Response<T> {
+    pub message: T,
+    /// Raw bytes beside the message.
+    pub payload: Bytes,
+    /// Descriptors. Only the kernel can send any.
+    pub fds: Vec<OwnedFd>,
+}
+
+impl<T> Response<T> {
+    pub fn new(message: T) -> Self {
+        Self { message, payload: Bytes::new(), fds: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn payload(self, payload: Bytes) -> Self {
+        Self { payload, ..self }
+    }
+
+    #[must_use]
+    pub fn fd(mut self, fd: OwnedFd) -> Self {
+        self.fds.push(fd);
+        self
+    }
+}
+
+impl<T: Message> Response<T> {
+    /// The reply on its way to the wire.
+    pub fn encode(self) -> Reply {
+        Reply { payload: self.payload, fds: self.fds, ..Reply::message(&self.message) }
+    }
+}
+
+impl<T> From<T> for Response<T> {
+    fn from(message: T) -> Self {
+        Self::new(message)
+    }
+}
+
+/// An encoded reply.
+#[derive(Debug)]
+pub struct Reply {
+    pub head: Bytes,
+    pub payload: Bytes,
+    pub fds: Vec<OwnedFd>,
+}
+
+impl Reply {
+    pub fn message(message: &impl Message) -> Self {
+        Self { head: message.encode_to_vec().into(), payload: Bytes::new(), fds: Vec::new() }
+    }
+}
+
+/// Something that takes calls: an rpc device, or a server itself. Cheap to clone; many calls may be in flight.
+#[derive(Clone, Debug)]
+pub struct Device {
+    connection: Connection,
+    handle: u32,
+    deadline: Option<Duration>,
+}
+
+impl Device {
+    /// The server at the other end of a connection, with the default deadline.
+    pub fn new(connection: Connection) -> Self {
+        Self::opened(connection, 0)
+    }
+
+    pub(crate) fn opened(connection: Connection, handle: u32) -> Self {
+        Self { connection, handle, deadline: Some(DEFAULT_DEADLINE) }
+    }
+
+    /// The same device with another deadline for each call; `None` waits for as long as the server lives.
+    #[must_use]
+    pub fn deadline(&self, deadline: Option<Duration>) -> Self {
+        Self { deadline, ..self.clone() }
+    }
+
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Calls a method. Dropping the future cancels the call at the server.
+    ///
+    /// # Errors
+    /// What the service answers; `Deadline`; `Unreachable`, which says whether the call may have been carried out;
+    /// `TooLarge` past [`MAX_HEAD`] or [`MAX_PAYLOAD`].
+    pub async fn call<T: Message + Default>(
+        &self,
+        method: &'static str,
+        message: &impl Message,
+        payload: Bytes,
+    ) -> Result<Response<T>> {
+        let length = message.encoded_len();
+        if length > MAX_HEAD || payload.len() > MAX_PAYLOAD {
+            return Err(Error::new(
+                Code::TooLarge,
+                format!(
+                    "{method}: a message of {length} and a payload of {} bytes: the limits are {MAX_HEAD} and {MAX_PAYLOAD}",
+                    payload.len()
+                ),
+            ));
+        }
+        let frame = Frame { handle: self.handle, payload, ..Frame::new(Kind::Call, 0, method, message) };
+        let reply = self.connection.call(frame);
+        let answered = match self.deadline {
+            None => reply.await,
+            Some(deadline) => tokio::time::timeout(deadline, reply).await.unwrap_or_else(|_| {
+                let text = format!("{method}: no reply within {} ms", deadline.as_millis());
+                Err(Error::maybe_done(Code::Deadline, text))
+            }),
+        };
+        let (frame, fds) = answered?;
+        let message = frame
+            .message()
+            .map_err(|error| Error::maybe_done(Code::Protocol, format!("the reply to {method}: {error}")))?;
+        Ok(Response { message, payload: frame.payload, fds })
+    }
+}
+
+/// What generated code answers for a method that its service leaves out.
+pub fn unsupported(method: &str) -> Error {
+    Error::new(Code::Unsupported, format!("this server does not implement {method}"))
+}
+
+/// What generated code answers for a method that its service does not have.
+pub fn unknown_method(call: &Call) -> Answer {
+    let error = unsupported(call.method());
+    Box::pin(std::future::ready(Err(error)))
+}

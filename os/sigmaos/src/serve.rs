@@ -1,0 +1,193 @@
+//! Serving: connections that the kernel hands over, and what answers their calls.
+
+use crate::rpc::{Answer, Call, Service};
+use crate::sigma::{Sigma, stream};
+use crate::wire::{Connection, Greeter, Session, read_hello};
+use crate::{Code, Error, Path, Result, proto, rpc};
+use sigma_abi::frame::Frame;
+use sigma_abi::limits::MAX_HANDLES;
+use slab::Slab;
+use std::collections::HashMap;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// A server: makes a session for each connection that is handed to it.
+pub trait Accept: Send + Sync + 'static {
+    /// `caller` is written by the kernel, so it can be trusted.
+    fn accept(&self, caller: Arc<proto::Caller>) -> Arc<dyn Session>;
+}
+
+/// A session that offers services by name, to one known caller.
+pub struct Services {
+    caller: Arc<proto::Caller>,
+    services: Vec<Box<dyn Service>>,
+}
+
+impl Services {
+    pub fn new(caller: Arc<proto::Caller>, services: Vec<Box<dyn Service>>) -> Self {
+        Self { caller, services }
+    }
+}
+
+impl Session for Services {
+    fn call(&self, call: Call) -> Answer {
+        match self.services.iter().find(|service| service.name() == call.service()) {
+            Some(service) => service.call(call.from_caller(&self.caller)),
+            None => rpc::unknown_method(&call),
+        }
+    }
+
+    /// A notice is a call whose answer nobody waits for; it must be one that can be answered at once.
+    fn notice(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
+        drop(fds);
+        let mut answer = self.call(Call::new(frame));
+        let waker = std::task::Waker::noop();
+        let _ = answer.as_mut().poll(&mut std::task::Context::from_waker(waker));
+        Ok(())
+    }
+}
+
+/// What one connection holds open at a server, by number. 0 is never given out.
+#[derive(Debug)]
+pub struct Handles<T>(Mutex<Slab<Arc<T>>>);
+
+impl<T> Default for Handles<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Slab::new()))
+    }
+}
+
+impl<T> Handles<T> {
+    /// # Errors
+    /// `Busy` past [`MAX_HANDLES`].
+    pub fn insert(&self, object: T) -> Result<u32> {
+        let mut handles = self.lock();
+        if handles.len() >= MAX_HANDLES {
+            let text = format!("{MAX_HANDLES} objects are open on this connection; close some");
+            return Err(Error::new(Code::Busy, text));
+        }
+        Ok(handles.insert(Arc::new(object)) as u32 + 1)
+    }
+
+    /// # Errors
+    /// `Closed` for a number that is not open on this connection.
+    pub fn get(&self, handle: u32) -> Result<Arc<T>> {
+        let place = (handle as usize).wrapping_sub(1);
+        self.lock().get(place).cloned().ok_or_else(|| closed(handle))
+    }
+
+    /// # Errors
+    /// As [`Handles::get`].
+    pub fn remove(&self, handle: u32) -> Result<Arc<T>> {
+        let place = (handle as usize).wrapping_sub(1);
+        self.lock().try_remove(place).ok_or_else(|| closed(handle))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slab<Arc<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn closed(handle: u32) -> Error {
+    Error::new(Code::Closed, format!("handle {handle} is not open on this connection"))
+}
+
+/// The session of a door: learns who this proc is, and takes the connections that the kernel hands over.
+#[derive(Default)]
+pub(crate) struct Doorkeeper {
+    me: watch::Sender<Option<Arc<proto::Caller>>>,
+    exports: Mutex<HashMap<Option<Path>, Arc<dyn Accept>>>,
+}
+
+impl fmt::Debug for Doorkeeper {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Doorkeeper").finish_non_exhaustive()
+    }
+}
+
+impl Doorkeeper {
+    pub(crate) fn greeter(keeper: &Arc<Self>) -> Greeter {
+        let keeper = Arc::clone(keeper);
+        Box::new(move |frame| {
+            let hello = read_hello(frame)?;
+            keeper.me.send_replace(hello.caller.map(Arc::new));
+            Ok(keeper as Arc<dyn Session>)
+        })
+    }
+
+    pub(crate) async fn me(&self) -> Result<Arc<proto::Caller>> {
+        let mut me = self.me.subscribe();
+        let known = me.wait_for(Option::is_some).await;
+        known
+            .ok()
+            .and_then(|known| known.clone())
+            .ok_or_else(|| Error::new(Code::Unreachable, "the kernel has gone before it said who this is"))
+    }
+
+    pub(crate) fn export(&self, mount: Option<Path>, server: Arc<dyn Accept>) {
+        self.exports.lock().unwrap_or_else(PoisonError::into_inner).insert(mount, server);
+    }
+
+    fn withdraw(&self, mount: &Path) {
+        self.exports.lock().unwrap_or_else(PoisonError::into_inner).remove(&Some(mount.clone()));
+    }
+
+    fn accept(&self, mount: &str, socket: OwnedFd) -> Result<()> {
+        let exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = exports.get(&Some(Path::parse(mount)?)).or_else(|| exports.get(&None));
+        // A connection to what was withdrawn in the meantime ends here: its socket is closed.
+        let Some(server) = server.cloned() else { return Ok(()) };
+        let (connection, driver) = Connection::new(
+            stream(socket)?,
+            false,
+            Box::new(move |frame| {
+                let caller = read_hello(frame)?.caller.unwrap_or_default();
+                Ok(server.accept(Arc::new(caller)))
+            }),
+        );
+        // The task ends with its connection, which the caller or the end of this process closes.
+        tokio::spawn(async move {
+            driver.await;
+            drop(connection);
+        });
+        Ok(())
+    }
+}
+
+impl Session for Doorkeeper {
+    fn call(&self, call: Call) -> Answer {
+        rpc::unknown_method(&call)
+    }
+
+    fn notice(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
+        let protocol = |text: &str| Error::new(Code::Protocol, text);
+        if frame.method() != "Link.Accept" {
+            return Err(protocol("an unknown notice on the door"));
+        }
+        let accept: proto::Accept = frame.message().map_err(|error| protocol(&error.to_string()))?;
+        let socket = fds.into_iter().next().ok_or_else(|| protocol("an accept without its connection"))?;
+        self.accept(&accept.mount, socket)
+    }
+}
+
+impl Sigma {
+    /// Advertises `server` at `path`, for as long as this proc lives: whoever opens a path below it is connected to it.
+    ///
+    /// # Errors
+    /// `Exists` where the name is taken by something else, `NotFound` where the directory is missing, `Denied`,
+    /// `Quota`, `Unreachable`.
+    pub async fn serve(&self, path: &str, server: impl Accept) -> Result<()> {
+        let attempted = |error: Error| error.context(format!("serve {path}"));
+        let path = Path::parse(path).map_err(attempted)?;
+        self.0.keeper.export(Some(path.clone()), Arc::new(server));
+        let request = proto::MountRequest { path: path.to_string(), ..Default::default() };
+        let root = self.0.mounts.dial_root().await.map_err(attempted)?;
+        let mounted = crate::stub::NamespaceClient(root).mount(request).await;
+        if mounted.is_err() {
+            self.0.keeper.withdraw(&path);
+        }
+        mounted.map(drop).map_err(attempted)
+    }
+}

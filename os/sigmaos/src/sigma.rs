@@ -1,0 +1,116 @@
+//! The client of a realm: the door of a proc, or the local socket of a kernel for a tool outside.
+
+use crate::mounts::Mounts;
+use crate::rpc::{Device, Service};
+use crate::serve::{Accept, Doorkeeper};
+use crate::stub::{LinkClient, ProcClient};
+use crate::wire::{Connection, hello, hello_message};
+use crate::{Code, Error, Realm, Result, door, local};
+use sigma_abi::frame::{Frame, Kind};
+use sigma_abi::proto;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::net::UnixStream;
+
+/// A client of a realm. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sigma(pub(crate) Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) proc: ProcClient,
+    pub(crate) mounts: Mounts,
+    pub(crate) keeper: Arc<Doorkeeper>,
+    door: Device,
+}
+
+impl Sigma {
+    /// The client of the proc that runs this: takes its door.
+    ///
+    /// # Errors
+    /// `Unsupported` where this process is no proc, or has taken its door before.
+    pub fn from_door() -> Result<Self> {
+        let door = door::take().ok_or_else(|| {
+            Error::new(
+                Code::Unsupported,
+                "this program is a proc of SigmaOS: start it with 'sigma run PROGRAM'",
+            )
+        })?;
+        let (sigma, connection) = Self::over(door)?;
+        connection.send(hello(None), Vec::new())?;
+        Ok(sigma)
+    }
+
+    /// A tool's client of `realm`, by the local socket of the kernel whose state is in `state`. The realm must exist;
+    /// without one, only what concerns the whole kernel can be called.
+    ///
+    /// # Errors
+    /// `Unreachable` where no kernel runs there.
+    pub fn connect(state: &Path, realm: Option<&Realm>) -> Result<Self> {
+        let (sigma, connection) = Self::over(local::dial(state)?)?;
+        let mut hello = hello_message(None);
+        hello.realm = realm.map(ToString::to_string).unwrap_or_default();
+        connection.send(Frame::new(Kind::Hello, 0, "", &hello), Vec::new())?;
+        Ok(sigma)
+    }
+
+    fn over(socket: OwnedFd) -> Result<(Self, Connection)> {
+        let keeper = Arc::new(Doorkeeper::default());
+        let (connection, driver) = Connection::new(stream(socket)?, true, Doorkeeper::greeter(&keeper));
+        // The driver ends with the last handle of its connection.
+        tokio::spawn(driver);
+        // A proc may wait for as long as its kernel lives; each call that should not sets its own deadline.
+        let door = Device::new(connection.clone());
+        let waiting = door.deadline(None);
+        let inner = Inner {
+            proc: ProcClient(waiting.clone()),
+            mounts: Mounts::new(LinkClient(door.clone())),
+            keeper,
+            door: waiting,
+        };
+        Ok((Self(Arc::new(inner)), connection))
+    }
+
+    /// The kernel itself, for the operator's calls.
+    pub fn kernel(&self) -> &Device {
+        &self.0.door
+    }
+
+    /// Who this client is: its realm, pid, principal and machine, as the kernel says.
+    ///
+    /// # Errors
+    /// `Unreachable` where the kernel has gone.
+    pub async fn me(&self) -> Result<Arc<proto::Caller>> {
+        self.0.keeper.me().await
+    }
+
+    /// Accepts every connection that the kernel hands to this server, whatever it is mounted at.
+    pub fn accept_all(&self, server: Arc<dyn Accept>) {
+        self.0.keeper.export(None, server);
+    }
+
+    /// Opens the rpc device at `path`, and makes of it the typed client that a `.proto` defined.
+    ///
+    /// # Errors
+    /// As [`Sigma::open_rpc`].
+    pub async fn client<C: From<Device>>(&self, path: &str) -> Result<C> {
+        Ok(self.open_rpc(path).await?.into())
+    }
+
+    /// Advertises `service` at `path`: a directory there, for as long as this proc lives, with the device `rpc` in it.
+    ///
+    /// # Errors
+    /// As [`Sigma::serve`].
+    pub async fn serve_rpc(&self, path: &str, service: impl Service) -> Result<()> {
+        self.serve(path, crate::Export::new().device("rpc", service)?).await
+    }
+}
+
+/// A descriptor as a socket of the runtime.
+pub(crate) fn stream(socket: OwnedFd) -> Result<UnixStream> {
+    let broken = |error: std::io::Error| Error::new(Code::Internal, format!("cannot use a socket: {error}"));
+    let socket = std::os::unix::net::UnixStream::from(socket);
+    socket.set_nonblocking(true).map_err(broken)?;
+    UnixStream::from_std(socket).map_err(broken)
+}

@@ -1,0 +1,292 @@
+//! The one task of a connection.
+
+use super::connection::Shared;
+use super::socket::Incoming;
+use super::{MAX_IN_FLIGHT_BYTES, MAX_QUEUED};
+use crate::rpc::{Call, Reply};
+use crate::{Code, Error, Result};
+use bytes::BytesMut;
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use sigma_abi::frame::{Frame, Kind};
+use sigma_abi::limits::MAX_IN_FLIGHT;
+use sigma_abi::proto;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// Frames handled before other tasks get a turn.
+const TURN: usize = 64;
+
+/// Bytes made ready for the first read of a connection; busy ones get more.
+const FIRST_READ: usize = 2 << 10;
+const BUSY_READ: usize = 64 << 10;
+
+/// What a server does with the calls of one connection. It lives as long as the connection.
+pub trait Session: Send + Sync + 'static {
+    /// Answers a call.
+    fn call(&self, call: Call) -> crate::rpc::Answer;
+
+    /// Takes a frame that wants no reply, with its descriptors.
+    ///
+    /// # Errors
+    /// An error closes the connection.
+    fn notice(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
+        drop(fds);
+        Err(Error::new(Code::Protocol, format!("nobody takes the notice {:?} here", frame.method())))
+    }
+}
+
+/// Reads the first frame of the other side and says who answers its calls.
+pub type Greeter = Box<dyn FnOnce(&Frame) -> Result<Arc<dyn Session>> + Send>;
+
+type Running = Abortable<Pin<Box<dyn Future<Output = Finished> + Send>>>;
+
+struct Finished {
+    tag: u32,
+    bytes: usize,
+    answer: Result<Reply>,
+}
+
+/// The task of a connection; as a future it ends with the reason why the connection ended.
+pub struct Driver {
+    shared: Arc<Shared>,
+    greeter: Option<Greeter>,
+    session: Option<Arc<dyn Session>>,
+    buffer: BytesMut,
+    fds: Incoming,
+    running: FuturesUnordered<Running>,
+    aborts: HashMap<u32, (AbortHandle, usize)>,
+    bytes_in_flight: usize,
+}
+
+impl Driver {
+    pub(crate) fn new(shared: Arc<Shared>, greeter: Greeter) -> Self {
+        Self {
+            shared,
+            greeter: Some(greeter),
+            session: None,
+            buffer: BytesMut::new(),
+            fds: Incoming::new(),
+            running: FuturesUnordered::new(),
+            aborts: HashMap::new(),
+            bytes_in_flight: 0,
+        }
+    }
+
+    /// Writes what waits. `Pending` while a peer that does not read holds more than [`MAX_QUEUED`] bytes.
+    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        loop {
+            let mut state = self.shared.lock();
+            if let Some(error) = &state.closed {
+                return Poll::Ready(Err(error.clone()));
+            }
+            let before = state.out.len();
+            state.out.flush(&self.shared.socket).map_err(lost)?;
+            let left = state.out.len();
+            drop(state);
+            if before > MAX_QUEUED && left <= MAX_QUEUED {
+                self.shared.room.notify_waiters();
+            }
+            if left == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            match self.shared.socket.stream.poll_write_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(error))),
+                Poll::Pending if left > MAX_QUEUED => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn poll_running(&mut self, cx: &mut Context<'_>) -> Result<()> {
+        while let Poll::Ready(Some(done)) = self.running.poll_next_unpin(cx) {
+            // What was cancelled has no answer.
+            if let Ok(finished) = done {
+                self.finish(finished)?;
+            }
+            if self.shared.lock().out.len() > MAX_QUEUED {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, finished: Finished) -> Result<()> {
+        self.aborts.remove(&finished.tag);
+        self.bytes_in_flight -= finished.bytes;
+        self.reply(finished.tag, finished.answer)
+    }
+
+    fn reply(&self, tag: u32, answer: Result<Reply>) -> Result<()> {
+        let (kind, reply) = match answer {
+            Ok(reply) => (Kind::Reply, reply),
+            Err(error) => (Kind::Failure, Reply::message(&proto::Failure::from(error))),
+        };
+        let frame = Frame {
+            kind,
+            tag,
+            handle: 0,
+            method: bytes::Bytes::new(),
+            head: reply.head,
+            payload: reply.payload,
+            fds: 0,
+        };
+        self.shared.send(frame, reply.fds)
+    }
+
+    /// Reads and handles frames until the socket is empty or the turn is over.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        for _ in 0..TURN {
+            if self.bytes_in_flight > MAX_IN_FLIGHT_BYTES {
+                return Poll::Pending;
+            }
+            match Frame::decode(&mut self.buffer) {
+                Ok(Some(frame)) => {
+                    self.frame(cx, frame)?;
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(Error::new(Code::Protocol, error.to_string()))),
+            }
+            if self.shared.socket.stream.poll_read_ready(cx).map_err(lost)?.is_pending() {
+                return Poll::Pending;
+            }
+            if self.buffer.capacity() == self.buffer.len() {
+                self.buffer.reserve(if self.buffer.capacity() == 0 { FIRST_READ } else { BUSY_READ });
+            }
+            match self.shared.socket.try_read(&mut self.buffer, &mut self.fds) {
+                Ok(0) => return Poll::Ready(Err(Error::new(Code::Unreachable, "the other side has gone"))),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(lost(error))),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn frame(&mut self, cx: &mut Context<'_>, frame: Frame) -> Result<()> {
+        if self.fds.len() < usize::from(frame.fds) {
+            return Err(Error::new(
+                Code::Protocol,
+                "a frame announces descriptors that did not come with it",
+            ));
+        }
+        let fds: Vec<_> = self.fds.drain(..usize::from(frame.fds)).collect();
+        if let Some(greeter) = self.greeter.take() {
+            self.session = Some(greeter(&frame)?);
+            return Ok(());
+        }
+        match frame.kind {
+            Kind::Call => self.call(cx, frame),
+            Kind::Reply => {
+                self.shared.complete(frame.tag, Ok((frame, fds)));
+                Ok(())
+            }
+            Kind::Failure => {
+                let failure: proto::Failure = frame.message().map_err(malformed)?;
+                self.shared.complete(frame.tag, Err(failure.into()));
+                Ok(())
+            }
+            Kind::Cancel => {
+                if let Some((abort, bytes)) = self.aborts.remove(&frame.tag) {
+                    self.bytes_in_flight -= bytes;
+                    abort.abort();
+                }
+                Ok(())
+            }
+            Kind::Notice => match &self.session {
+                Some(session) => session.notice(frame, fds),
+                None => Ok(()),
+            },
+            Kind::Bye => {
+                let failure: proto::Failure = frame.message().map_err(malformed)?;
+                Err(Error::from(failure).context("the other side closed the connection"))
+            }
+            Kind::Hello => Err(Error::new(Code::Protocol, "a second Hello")),
+        }
+    }
+
+    /// Answers a call at once where it can be, so that light calls never wait for a task switch.
+    fn call(&mut self, cx: &mut Context<'_>, frame: Frame) -> Result<()> {
+        let tag = frame.tag;
+        if self.aborts.contains_key(&tag) {
+            return Err(Error::new(Code::Protocol, format!("tag {tag} is already in flight")));
+        }
+        if self.aborts.len() >= MAX_IN_FLIGHT {
+            let text = format!("{MAX_IN_FLIGHT} calls of this connection are in flight");
+            return self.reply(tag, Err(Error::new(Code::Busy, text)));
+        }
+        let Some(session) = &self.session else { return Ok(()) };
+        let bytes = frame.head.len() + frame.payload.len();
+        let mut answer = session.call(Call::new(frame));
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return self.reply(tag, answer);
+        }
+        let (abort, registration) = AbortHandle::new_pair();
+        let finished: Pin<Box<dyn Future<Output = Finished> + Send>> =
+            Box::pin(async move { Finished { tag, bytes, answer: answer.await } });
+        self.running.push(Abortable::new(finished, registration));
+        self.aborts.insert(tag, (abort, bytes));
+        self.bytes_in_flight += bytes;
+        // The new future must be polled once by the set that now owns it, or nobody would wake it.
+        cx.waker().wake_by_ref();
+        Ok(())
+    }
+
+    fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        self.shared.driver.register(cx.waker());
+        if self.shared.lock().released && self.running.is_empty() {
+            return Poll::Ready(Error::new(Code::Closed, "this side closed the connection"));
+        }
+        match self.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(error),
+            Poll::Pending => return Poll::Pending,
+        }
+        if let Err(error) = self.poll_running(cx) {
+            return Poll::Ready(error);
+        }
+        match self.poll_read(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(error),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Future for Driver {
+    type Output = Error;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Error> {
+        let this = &mut *self;
+        let Poll::Ready(error) = this.poll_once(cx) else { return Poll::Pending };
+        if error.code == Code::Protocol || error.code == Code::Version {
+            let failure = proto::Failure::from(error.clone());
+            // The reason is a courtesy; a peer that does not read it has lost nothing.
+            let _ = this.shared.send(Frame::new(Kind::Bye, 0, "", &failure), Vec::new());
+        }
+        this.shared.close(error.clone());
+        Poll::Ready(error)
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // An owner may cancel it: nobody waits on a connection without its driver.
+        self.shared.close(Error::new(Code::Unreachable, "the connection has ended"));
+    }
+}
+
+fn lost(error: io::Error) -> Error {
+    Error::new(Code::Unreachable, format!("the connection broke: {error}"))
+}
+
+fn malformed(error: sigma_abi::frame::Malformed) -> Error {
+    Error::new(Code::Protocol, error.to_string())
+}

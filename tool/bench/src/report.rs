@@ -1,0 +1,136 @@
+//! What a benchmark prints.
+
+use crate::promise::Promise;
+use hdrhistogram::Histogram;
+use serde_json::{Value, json};
+
+/// The result of one benchmark.
+#[derive(Clone, Debug)]
+pub struct Report {
+    bench: &'static str,
+    environment: Vec<(&'static str, String)>,
+    rows: Vec<(String, f64, &'static str)>,
+    promises: Vec<(Promise, f64)>,
+}
+
+impl Report {
+    pub fn new(bench: &'static str) -> Self {
+        let mut report = Self { bench, environment: Vec::new(), rows: Vec::new(), promises: Vec::new() };
+        let system = rustix::system::uname();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        report.environment("system", format!("Linux {}", system.release().to_string_lossy()));
+        report.environment("cores", cores.to_string());
+        report
+    }
+
+    /// Says something about where it was measured.
+    pub fn environment(&mut self, name: &'static str, value: impl Into<String>) {
+        self.environment.push((name, value.into()));
+    }
+
+    pub fn row(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.rows.push((name.into(), value, unit));
+    }
+
+    /// Rows for p50, p99 and mean of a histogram of nanoseconds.
+    pub fn quantiles(&mut self, name: &str, histogram: &Histogram<u64>) {
+        self.row(format!("{name} p50"), ms(histogram.value_at_quantile(0.5) as f64), "ms");
+        self.row(format!("{name} p99"), ms(histogram.value_at_quantile(0.99) as f64), "ms");
+        self.row(format!("{name} mean"), ms(histogram.mean()), "ms");
+    }
+
+    /// Holds a promise against what was measured.
+    pub fn promise(&mut self, promise: Promise, value: f64) {
+        self.promises.push((promise, value));
+    }
+
+    /// Whether every promise is kept.
+    pub fn kept(&self) -> bool {
+        self.promises.iter().all(|(promise, value)| keeps(promise, *value))
+    }
+
+    pub fn print_table(&self) {
+        let mut table = comfy_table::Table::new();
+        table.load_style(comfy_table::presets::NOTHING).set_header(["", "VALUE", "UNIT"]);
+        for (name, value, unit) in &self.rows {
+            table.add_row([name.clone(), format!("{value:.3}"), (*unit).to_owned()]);
+        }
+        println!("bench {}", self.bench);
+        for (name, value) in &self.environment {
+            println!("  {name}: {value}");
+        }
+        println!("{}", table.trim_fmt());
+        for (promise, value) in &self.promises {
+            let verdict = if keeps(promise, *value) { "kept" } else { "NOT KEPT" };
+            println!(
+                "promise {}: {value:.2} {}, at most {:.2}: {verdict}",
+                promise.name, promise.unit, promise.bound
+            );
+        }
+    }
+
+    /// # Errors
+    /// Where standard output cannot be written.
+    pub fn print_json(&self) -> anyhow::Result<()> {
+        println!("{}", serde_json::to_string(&self.json())?);
+        Ok(())
+    }
+
+    fn json(&self) -> Value {
+        let environment: serde_json::Map<_, _> =
+            self.environment.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect();
+        let rows: Vec<_> = self
+            .rows
+            .iter()
+            .map(|(name, value, unit)| json!({ "name": name, "value": value, "unit": unit }))
+            .collect();
+        let promises: Vec<_> = self
+            .promises
+            .iter()
+            .map(|(promise, value)| {
+                json!({
+                    "name": promise.name, "value": value, "bound": promise.bound, "unit": promise.unit,
+                    "kept": keeps(promise, *value),
+                })
+            })
+            .collect();
+        json!({ "bench": self.bench, "environment": environment, "rows": rows, "promises": promises })
+    }
+}
+
+/// A value that could not be computed keeps nothing.
+fn keeps(promise: &Promise, value: f64) -> bool {
+    value.is_finite() && value <= promise.bound
+}
+
+/// Nanoseconds in milliseconds.
+pub fn ms(nanoseconds: f64) -> f64 {
+    nanoseconds / 1e6
+}
+
+/// A histogram of nanoseconds, to a thousandth.
+///
+/// # Errors
+/// Never: the bounds are constants that it takes.
+pub fn histogram() -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new_with_bounds(1, 600_000_000_000, 3)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_promise_is_told() {
+        let promise = Promise { name: "a / b", bound: 2.0, unit: "x" };
+        let mut report = Report::new("test");
+        report.promise(promise, 2.0);
+        assert!(report.kept());
+        for broken in [2.001, f64::NAN, f64::INFINITY] {
+            let mut report = report.clone();
+            report.promise(promise, broken);
+            assert!(!report.kept(), "{broken}");
+            assert_eq!(report.json()["promises"][1]["kept"], false);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `sigma bench start`: how long a warm start takes, with its steps, beside the floor (thesis, Figure 4.2).
+
+use crate::floor;
+use crate::promise::WARM_START;
+use crate::report::{Report, histogram};
+use anyhow::{Result, ensure};
+use hdrhistogram::Histogram;
+use sigmaos::{ProcSpec, Sigma, proto};
+use std::path::Path;
+use std::time::Instant;
+
+/// Starts that are not counted: they fill the pools and the caches.
+const WARM_UP: usize = 50;
+
+/// The program of the benchmark, in the namespace.
+const NOOP: &str = "/bin/noop";
+
+/// Steps of a start, each from the end of the one before, with the names of the thesis.
+const STEPS: [&str; 5] = ["env (queue)", "binary", "proc manager (jail)", "launch", "start"];
+
+/// Spawns `noop`, a proc that calls `started` and ends, `count` times, each to its end.
+///
+/// # Errors
+/// Where a proc does not start or end as it should.
+pub async fn run(sigma: &Sigma, kernel: &proto::KernelInfo, noop: &Path, count: usize) -> Result<Report> {
+    sigma.put_file(NOOP, std::fs::read(noop)?).await?;
+    let mut times = Times::new()?;
+    for round in 0..WARM_UP + count {
+        once(sigma, (round >= WARM_UP).then_some(&mut times)).await?;
+    }
+    let floor = floor::start(noop, count)?;
+    let mut report = Report::new("start");
+    let on: Vec<_> = kernel.layers.iter().filter(|layer| layer.on).map(|layer| layer.name.as_str()).collect();
+    let off: Vec<_> =
+        kernel.layers.iter().filter(|layer| !layer.on).map(|layer| layer.name.as_str()).collect();
+    report.environment("layers on", on.join(" "));
+    report.environment("layers off", if off.is_empty() { "none".to_owned() } else { off.join(" ") });
+    report.environment("cgroups", kernel.cgroups.clone());
+    report.environment("prepared launchers", kernel.prepared_launchers.to_string());
+    report.environment("starts", count.to_string());
+    report.quantiles("floor: vfork, exec, exit, wait", &floor);
+    report.quantiles("warm: spawn to wait_start", &times.start);
+    for (step, times) in STEPS.iter().zip(&times.steps) {
+        report.quantiles(&format!("  step {step}"), times);
+    }
+    report.quantiles("warm: spawn to wait_exit", &times.whole);
+    report.row("thesis: SigmaOS warm start", 27.6, "ms");
+    report.row("thesis: Kubernetes warm start", 247.8, "ms");
+    let ratio = times.start.value_at_quantile(0.5) as f64 / floor.value_at_quantile(0.5) as f64;
+    report.promise(WARM_START, ratio);
+    Ok(report)
+}
+
+struct Times {
+    start: Histogram<u64>,
+    whole: Histogram<u64>,
+    steps: Vec<Histogram<u64>>,
+}
+
+impl Times {
+    fn new() -> Result<Self> {
+        let steps = STEPS.iter().map(|_| histogram()).collect::<Result<_>>()?;
+        Ok(Self { start: histogram()?, whole: histogram()?, steps })
+    }
+
+    fn record(&mut self, timing: &proto::Timing) -> Result<()> {
+        let marks =
+            [0, timing.admitted_us, timing.binary_us, timing.jail_us, timing.launched_us, timing.started_us];
+        for (times, step) in self.steps.iter_mut().zip(marks.windows(2)) {
+            times.record((step[1].saturating_sub(step[0]) * 1000).max(1))?;
+        }
+        Ok(())
+    }
+}
+
+async fn once(sigma: &Sigma, times: Option<&mut Times>) -> Result<()> {
+    let spec = ProcSpec::new(NOOP)?;
+    let begun = Instant::now();
+    let pid = sigma.spawn(spec).await?;
+    sigma.wait_start(pid).await?;
+    let started = begun.elapsed();
+    let status = sigma.wait_exit(pid).await?;
+    let whole = begun.elapsed();
+    ensure!(status.is_ok(), "{pid} ended with {status}");
+    let Some(times) = times else { return Ok(()) };
+    times.start.record(started.as_nanos() as u64)?;
+    times.whole.record(whole.as_nanos() as u64)?;
+    // Outside of what is measured.
+    times.record(&sigma.info(pid).await?.timing.unwrap_or_default())
+}

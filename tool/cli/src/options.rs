@@ -1,0 +1,170 @@
+//! Every command and flag, defined once: help and errors come from here.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A cloud operating system: procs, started in milliseconds, in a namespace that hides machines.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub(crate) struct Options {
+    /// Where the kernel keeps its state [default: $XDG_STATE_HOME/sigmaos or ~/.local/state/sigmaos]
+    #[arg(long, global = true, env = "SIGMA_STATE", value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// The realm to work in; the default one is made at first use
+    #[arg(long, global = true, env = "SIGMA_REALM", default_value = "default", value_name = "NAME")]
+    pub(crate) realm: String,
+
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 3 no kernel runs; 4 something \
+that was named does not exist. 'sigma run' exits as its proc did: 0 for Ok, 1 for Err, the code of a crash, 128 and the \
+signal's number, 137 when killed or out of memory, 125 when it never started.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the kernel of this machine; returns when it serves
+    Up(Up),
+    /// End the kernel and everything that it runs
+    Down,
+    /// Show the kernel: what it has, what it runs, how well procs are kept apart
+    Status,
+    /// Make, list and remove realms
+    Realm {
+        #[command(subcommand)]
+        command: RealmCommand,
+    },
+    /// Run a program as a proc: uploads it, streams its output, passes input, exits as it does
+    Run(Run),
+    /// List the procs of the realm
+    Ps {
+        /// Also those that have ended
+        #[arg(long, short)]
+        all: bool,
+    },
+    /// List a directory of the namespace
+    Ls {
+        #[arg(default_value = "/")]
+        path: String,
+    },
+    /// Write a file of the namespace to standard output
+    Cat { path: String },
+    /// Copy a local file into the namespace; '-' is standard input
+    Put { file: PathBuf, path: String },
+    /// Copy a file out of the namespace; '-' is standard output
+    Get {
+        path: String,
+        /// [default: the file's name, here]
+        file: Option<PathBuf>,
+    },
+    /// Remove a file or an empty directory
+    Rm { path: String },
+    /// Measure, and hold the promises of SPECIFICATION.md
+    Bench {
+        #[command(subcommand)]
+        command: Bench,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Stay in the foreground and show the log
+    #[arg(long)]
+    pub(crate) foreground: bool,
+
+    /// Run procs without a layer of their sandbox; 'sigma status' keeps showing it
+    #[arg(long, value_name = "LAYER", value_delimiter = ',')]
+    pub(crate) insecure_without: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RealmCommand {
+    /// Make a realm
+    Create { name: String },
+    /// List the realms
+    Ls,
+    /// Remove a realm: its procs, its names and its files
+    Rm { name: String },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// A static program: a local file, a path in /bin or /ux, or the name of one that comes with SigmaOS
+    pub(crate) binary: String,
+
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) args: Vec<String>,
+
+    /// Latency-critical, with so many thousandths of a core reserved
+    #[arg(long, value_name = "MCPU")]
+    pub(crate) lc: Option<u32>,
+
+    /// The most memory that it may use: bytes, or with K, M or G
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) memory: Option<u64>,
+
+    /// Milliseconds from the request to end until the kernel kills
+    #[arg(long, value_name = "MS")]
+    pub(crate) grace: Option<u64>,
+
+    /// Set a variable of its environment
+    #[arg(long, short, value_name = "NAME=VALUE")]
+    pub(crate) env: Vec<String>,
+
+    /// Print only what the proc prints
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// How long a proc takes to start, beside a bare process (thesis, Figure 4.2)
+    Start {
+        /// Starts to measure, one after the other
+        #[arg(long, default_value_t = 1000)]
+        count: usize,
+
+        /// Exit with 1 when a promise is not kept
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// Bytes, or with K, M or G times 1024 each.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.char_indices().next_back() {
+        Some((at, 'K' | 'k')) => (&text[..at], 10),
+        Some((at, 'M' | 'm')) => (&text[..at], 20),
+        Some((at, 'G' | 'g')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| "a number of bytes, or with K, M or G: 512M".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "more bytes than any machine has".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read() {
+        assert_eq!(parse_size("512"), Ok(512));
+        assert_eq!(parse_size("64K"), Ok(64 << 10));
+        assert_eq!(parse_size("2g"), Ok(2 << 30));
+        for wrong in ["", "M", "1T", "-1", "99999999999G"] {
+            assert!(parse_size(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

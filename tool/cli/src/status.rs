@@ -1,0 +1,76 @@
+//! What the kernel is and does.
+
+use crate::context::Context;
+use crate::report;
+use anstream::println;
+use anyhow::Result;
+use sigmaos::proto;
+
+pub(crate) async fn status(context: &Context) -> Result<()> {
+    let info = context.kernel()?.kernel_status(proto::Empty {}).await?;
+    if context.json {
+        return report::json(&object(&info));
+    }
+    let line = |name: &str, value: String| println!("{name:<12} {value}");
+    line("machine", format!("{}, boot {}, up {} s", info.machine, info.epoch, info.uptime_ms / 1000));
+    line("version", info.version.clone());
+    line("process", info.os_pid.to_string());
+    line("state", info.state_dir.clone());
+    line("log", info.log_file.clone());
+    line(
+        "cpu",
+        format!("{} of {} mcpu reserved for LC procs", info.lc_reserved_mcpu, u64::from(info.cores) * 1000),
+    );
+    line(
+        "memory",
+        format!(
+            "{} of {} promised",
+            report::bytes(info.memory_reserved_bytes),
+            report::bytes(info.memory_bytes)
+        ),
+    );
+    line("procs", format!("{} running, {} queued", info.running, info.queued));
+    line("launchers", format!("{} prepared", info.prepared_launchers));
+    line("cgroups", info.cgroups.clone());
+    let on: Vec<_> = info.layers.iter().filter(|layer| layer.on).map(|layer| layer.name.as_str()).collect();
+    line("sandbox", if info.realms.is_empty() { "no realm yet".to_owned() } else { on.join(" ") });
+    for layer in info.layers.iter().filter(|layer| !layer.on) {
+        line("  WITHOUT", format!("{}: {}", layer.name, layer.note));
+    }
+    for realm in &info.realms {
+        line("realm", format!("{}, {} procs", realm.name, realm.procs));
+    }
+    Ok(())
+}
+
+fn object(info: &proto::KernelInfo) -> serde_json::Value {
+    let layers: Vec<_> = info
+        .layers
+        .iter()
+        .map(|layer| serde_json::json!({ "name": layer.name, "on": layer.on, "note": layer.note }))
+        .collect();
+    let realms: Vec<_> = info
+        .realms
+        .iter()
+        .map(|realm| serde_json::json!({ "name": realm.name, "procs": realm.procs }))
+        .collect();
+    serde_json::json!({
+        "version": info.version,
+        "machine": info.machine,
+        "boot": info.epoch,
+        "state_dir": info.state_dir,
+        "log_file": info.log_file,
+        "os_pid": info.os_pid,
+        "uptime_ms": info.uptime_ms,
+        "cores": info.cores,
+        "memory_bytes": info.memory_bytes,
+        "lc_reserved_mcpu": info.lc_reserved_mcpu,
+        "memory_reserved_bytes": info.memory_reserved_bytes,
+        "queued": info.queued,
+        "running": info.running,
+        "prepared_launchers": info.prepared_launchers,
+        "cgroups": info.cgroups,
+        "layers": layers,
+        "realms": realms,
+    })
+}
