@@ -3,6 +3,8 @@
 //! A promise is a ratio against a floor or a peer that is measured in the same run: absolute times are notes.
 
 pub mod floor;
+pub mod image;
 pub mod promise;
 pub mod report;
 pub mod start;
+mod steps;

@@ -3,6 +3,7 @@
 use crate::promise::Promise;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
+use sigmaos::proto;
 
 /// The result of one benchmark.
 #[derive(Clone, Debug)]
@@ -26,6 +27,17 @@ impl Report {
     /// Says something about where it was measured.
     pub fn environment(&mut self, name: &'static str, value: impl Into<String>) {
         self.environment.push((name, value.into()));
+    }
+
+    /// Says how procs are kept apart on the kernel that is measured.
+    pub fn kernel(&mut self, kernel: &proto::KernelInfo) {
+        let names = |on| {
+            let layers = kernel.layers.iter().filter(|layer| layer.on == on);
+            layers.map(|layer| layer.name.as_str()).collect::<Vec<_>>().join(" ")
+        };
+        self.environment("layers on", names(true));
+        self.environment("layers off", names(false));
+        self.environment("cgroups", kernel.cgroups.clone());
     }
 
     pub fn row(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {

@@ -3,6 +3,7 @@
 use crate::floor;
 use crate::promise::WARM_START;
 use crate::report::{Report, histogram};
+use crate::steps::Steps;
 use anyhow::{Result, ensure};
 use hdrhistogram::Histogram;
 use sigmaos::{ProcSpec, Sigma, proto};
@@ -14,9 +15,6 @@ const WARM_UP: usize = 50;
 
 /// The program of the benchmark, in the namespace.
 const NOOP: &str = "/bin/noop";
-
-/// Steps of a start, each from the end of the one before, with the names of the thesis.
-const STEPS: [&str; 5] = ["env (queue)", "binary", "proc manager (jail)", "launch", "start"];
 
 /// Spawns `noop`, a proc that calls `started` and ends, `count` times, each to its end.
 ///
@@ -30,19 +28,12 @@ pub async fn run(sigma: &Sigma, kernel: &proto::KernelInfo, noop: &Path, count: 
     }
     let floor = floor::start(noop, count)?;
     let mut report = Report::new("start");
-    let on: Vec<_> = kernel.layers.iter().filter(|layer| layer.on).map(|layer| layer.name.as_str()).collect();
-    let off: Vec<_> =
-        kernel.layers.iter().filter(|layer| !layer.on).map(|layer| layer.name.as_str()).collect();
-    report.environment("layers on", on.join(" "));
-    report.environment("layers off", if off.is_empty() { "none".to_owned() } else { off.join(" ") });
-    report.environment("cgroups", kernel.cgroups.clone());
+    report.kernel(kernel);
     report.environment("prepared launchers", kernel.prepared_launchers.to_string());
     report.environment("starts", count.to_string());
     report.quantiles("floor: vfork, exec, exit, wait", &floor);
     report.quantiles("warm: spawn to wait_start", &times.start);
-    for (step, times) in STEPS.iter().zip(&times.steps) {
-        report.quantiles(&format!("  step {step}"), times);
-    }
+    times.steps.print(&mut report);
     report.quantiles("warm: spawn to wait_exit", &times.whole);
     report.row("thesis: SigmaOS warm start", 27.6, "ms");
     report.row("thesis: Kubernetes warm start", 247.8, "ms");
@@ -54,22 +45,12 @@ pub async fn run(sigma: &Sigma, kernel: &proto::KernelInfo, noop: &Path, count: 
 struct Times {
     start: Histogram<u64>,
     whole: Histogram<u64>,
-    steps: Vec<Histogram<u64>>,
+    steps: Steps,
 }
 
 impl Times {
     fn new() -> Result<Self> {
-        let steps = STEPS.iter().map(|_| histogram()).collect::<Result<_>>()?;
-        Ok(Self { start: histogram()?, whole: histogram()?, steps })
-    }
-
-    fn record(&mut self, timing: &proto::Timing) -> Result<()> {
-        let marks =
-            [0, timing.admitted_us, timing.binary_us, timing.jail_us, timing.launched_us, timing.started_us];
-        for (times, step) in self.steps.iter_mut().zip(marks.windows(2)) {
-            times.record((step[1].saturating_sub(step[0]) * 1000).max(1))?;
-        }
-        Ok(())
+        Ok(Self { start: histogram()?, whole: histogram()?, steps: Steps::new()? })
     }
 }
 
@@ -86,5 +67,5 @@ async fn once(sigma: &Sigma, times: Option<&mut Times>) -> Result<()> {
     times.start.record(started.as_nanos() as u64)?;
     times.whole.record(whole.as_nanos() as u64)?;
     // Outside of what is measured.
-    times.record(&sigma.info(pid).await?.timing.unwrap_or_default())
+    times.steps.record(&sigma.info(pid).await?.timing.unwrap_or_default())
 }

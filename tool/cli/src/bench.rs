@@ -4,17 +4,30 @@ use crate::context::Context;
 use crate::options::Bench;
 use crate::run::bundled;
 use anyhow::{Context as _, Result};
+use sigma_bench::image::Job;
+use sigma_bench::{image, start};
 use sigmaos::proto;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode> {
     let sigma = context.sigma().await?;
-    let status = context.kernel()?.kernel_status(proto::Empty {}).await?;
+    let kernel = context.kernel()?.kernel_status(proto::Empty {}).await?;
     let (report, check) = match command {
         Bench::Start { count, check } => {
-            let noop = bundled("noop")
-                .context("the program noop is missing beside sigma; run 'cargo xtask build'")?;
-            (sigma_bench::start::run(&sigma, &status, &noop, *count).await?, *check)
+            (start::run(&sigma, &kernel, &program("noop")?, *count).await?, *check)
+        }
+        Bench::Image { tasks, resizes, width, image, output, check } => {
+            let programs = program("imgresize")?;
+            let job = Job {
+                tasks: *tasks,
+                resizes: *resizes,
+                width: *width,
+                image: image.clone(),
+                output: output.clone(),
+            };
+            let folder = programs.parent().context("the program has no folder")?;
+            (image::run(&sigma, &kernel, folder, &job).await?, *check)
         }
     };
     if context.json {
@@ -23,4 +36,9 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
         report.print_table()
     }
     Ok(if check && !report.kept() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn program(name: &str) -> Result<PathBuf> {
+    bundled(name)
+        .with_context(|| format!("the program {name} is missing beside sigma: run 'cargo xtask build'"))
 }

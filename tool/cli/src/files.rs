@@ -83,7 +83,11 @@ pub(crate) async fn put(context: &Context, file: &Path, path: &str) -> Result<()
     } else {
         tokio::fs::read(file).await.with_context(|| format!("read {}", file.display()))?
     };
-    context.sigma().await?.put_file(path, contents).await?;
+    let sigma = context.sigma().await?;
+    if let Some(directory) = sigmaos::Path::parse(path)?.parent() {
+        sigma.create_dir_all(directory.as_str()).await?;
+    }
+    sigma.put_file(path, contents).await?;
     Ok(())
 }
 

@@ -55,7 +55,7 @@ pub(crate) enum Command {
     },
     /// Write a file of the namespace to standard output
     Cat { path: String },
-    /// Copy a local file into the namespace; '-' is standard input
+    /// Copy a local file into the namespace, making directories that are missing; '-' is standard input
     Put { file: PathBuf, path: String },
     /// Copy a file out of the namespace; '-' is standard output
     Get {
@@ -129,6 +129,32 @@ pub(crate) enum Bench {
         /// Starts to measure, one after the other
         #[arg(long, default_value_t = 1000)]
         count: usize,
+
+        /// Exit with 1 when a promise is not kept
+        #[arg(long)]
+        check: bool,
+    },
+    /// The image job, a proc for each picture, beside one plain process (thesis, Figure 4.9)
+    Image {
+        /// Pictures, each a proc of its own
+        #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..))]
+        tasks: u32,
+
+        /// How often each proc resizes its picture
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        resizes: u32,
+
+        /// The width of the results, in pixels
+        #[arg(long, default_value_t = 800, value_parser = clap::value_parser!(u32).range(1..))]
+        width: u32,
+
+        /// The picture, a JPEG or a PNG [default: a JPEG of 6.3 MB, made on the spot]
+        #[arg(long, value_name = "FILE")]
+        image: Option<PathBuf>,
+
+        /// Copy the results to this folder, which is emptied before
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
 
         /// Exit with 1 when a promise is not kept
         #[arg(long)]

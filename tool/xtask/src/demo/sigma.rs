@@ -1,13 +1,12 @@
 //! The command line `sigma`, as the demo uses it: one kernel, which does not outlive this value.
 
 use super::interrupt::Interrupt;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use std::cell::Cell;
-use std::io::{BufRead, BufReader, Read};
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a command that was interrupted may take to end before it is killed. The kernel's `down` ends whatever
@@ -16,9 +15,6 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How often a waiting loop looks whether it was interrupted.
 const POLL: Duration = Duration::from_millis(20);
-
-/// The most lines that wait to be shown.
-const LINES: usize = 256;
 
 pub(super) struct Sigma {
     program: PathBuf,
@@ -50,40 +46,16 @@ impl Sigma {
         self.undisturbed("down", &Interrupt::default())
     }
 
-    /// Runs a command and returns what it wrote.
-    pub(super) fn output(&self, arguments: &[&str]) -> Result<String> {
-        let mut lines = Vec::new();
-        self.lines(arguments, |line| lines.push(line.to_owned()))?;
-        Ok(lines.join("\n"))
-    }
-
-    /// Runs a command and shows each line that it writes as it comes. Ctrl-C reaches the command, too, since it is
-    /// of our process group; it gets some time to end by itself.
-    pub(super) fn lines(&self, arguments: &[&str], mut show: impl FnMut(&str)) -> Result<()> {
+    /// Runs a command, which writes to our own output. Ctrl-C reaches it, too, since it is of our process group; it
+    /// gets some time to end by itself.
+    pub(super) fn run(&self, arguments: &[impl AsRef<OsStr>]) -> Result<()> {
         self.interrupt.check()?;
-        let mut child = self
-            .command(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting {}", self.program.display()))?;
-        let lines = read_lines(child.stdout.take().context("its output was piped")?);
-        loop {
-            match lines.recv_timeout(POLL) {
-                Ok(line) => show(&line),
-                Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) if self.interrupt.is_asked() => {
-                    end(&mut child)?;
-                    break;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-        }
-        let status = child.wait().context("waiting for sigma")?;
+        let mut command = self.command(arguments);
+        let child = command.stdin(Stdio::null()).spawn();
+        let status = self.wait(child, &self.interrupt)?;
         self.interrupt.check()?;
-        if !status.success() {
-            bail!("sigma {} failed ({status}): its message is above", arguments.join(" "));
-        }
+        let first = arguments.first().map(|name| name.as_ref().display().to_string()).unwrap_or_default();
+        ensure!(status.success(), "sigma {first} failed ({status}): its message is above");
         Ok(())
     }
 
@@ -91,7 +63,14 @@ impl Sigma {
     fn undisturbed(&self, name: &str, interrupt: &Interrupt) -> Result<()> {
         let mut command = self.command(&[name]);
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
-        let mut child = command.spawn().with_context(|| format!("starting {}", self.program.display()))?;
+        let status = self.wait(command.spawn(), interrupt)?;
+        ensure!(status.success(), "sigma {name} failed ({status}): its message is above");
+        Ok(())
+    }
+
+    /// Waits for a command, which gets [`GRACE`] to end once it is interrupted.
+    fn wait(&self, child: std::io::Result<Child>, interrupt: &Interrupt) -> Result<ExitStatus> {
+        let mut child = child.with_context(|| format!("starting {}", self.program.display()))?;
         while child.try_wait().context("waiting for sigma")?.is_none() {
             if interrupt.is_asked() {
                 end(&mut child)?;
@@ -99,14 +78,10 @@ impl Sigma {
             }
             std::thread::sleep(POLL);
         }
-        let status = child.wait().context("waiting for sigma")?;
-        if !status.success() {
-            bail!("sigma {name} failed ({status}): its message is above");
-        }
-        Ok(())
+        child.wait().context("waiting for sigma")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--state").arg(&self.state).args(arguments);
         command
@@ -123,20 +98,6 @@ impl Drop for Sigma {
             );
         }
     }
-}
-
-/// Reads in a thread of its own, which ends with the stream or with the receiver.
-fn read_lines(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (sender, receiver) = mpsc::sync_channel(LINES);
-    std::thread::spawn(move || {
-        let lines = BufReader::new(stream).lines().map_while(|line| line.ok());
-        for line in lines {
-            if sender.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
 }
 
 /// Waits for a child that is about to end, and kills it when its time is over.
@@ -160,7 +121,7 @@ mod tests {
     /// A `sigma` that writes down what it was asked for, and fails for `bad`.
     fn pretend(folder: &std::path::Path) -> PathBuf {
         let program = folder.join("sigma");
-        let script = "#!/bin/sh\nshift\necho \"$@\" >> \"$1.log\"\nshift\necho \"one $1\"\necho two\n[ \"$1\" != bad ]\n";
+        let script = "#!/bin/sh\nshift\necho \"$@\" >> \"$1.log\"\nshift\n[ \"$1\" != bad ]\n";
         fs::write(&program, script).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         program
@@ -176,8 +137,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sigma = Sigma::new(pretend(folder.path()), folder.path().join("state"), &Interrupt::default());
         sigma.up().unwrap();
-        assert_eq!(sigma.output(&["ls"]).unwrap(), "one ls\ntwo");
-        let error = sigma.output(&["bad"]).unwrap_err();
+        sigma.run(&["ls"]).unwrap();
+        let error = sigma.run(&["bad"]).unwrap_err();
         assert!(error.to_string().starts_with("sigma bad failed"), "{error}");
         drop(sigma);
         assert_eq!(asked(folder.path()), ["up", "ls", "bad", "down"]);

@@ -1,0 +1,179 @@
+//! Files that somebody holds open.
+
+use crate::draft::Draft;
+use crate::errno::{failed, failed_io, refused};
+use crate::root::Root;
+use rustix::fs::{FileType, OFlags, fstat};
+use sigmaos::limits::MAX_PAYLOAD;
+use sigmaos::{Code, Error, Path, Result, proto};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// An open file: in its place, or a draft of what will take that place.
+#[derive(Debug)]
+pub(crate) struct Open {
+    path: Path,
+    body: Body,
+    read: bool,
+    write: bool,
+    /// Its share of the descriptors.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+enum Body {
+    InPlace(File),
+    Draft(Draft),
+}
+
+impl Open {
+    /// Opens as a client asked: to read, to write in place, or, to write and truncate, a draft that [`Open::keep`] puts
+    /// into its place.
+    ///
+    /// # Errors
+    /// `NotFound`, `IsDir`, `Denied`; `Invalid` for a request that makes no sense.
+    pub(crate) fn new(
+        root: &Arc<Root>,
+        path: &Path,
+        how: &proto::OpenRequest,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self> {
+        let proto::OpenRequest { read, write, create, truncate, .. } = *how;
+        if !(read || write) || (!write && (create || truncate)) {
+            let text = format!(
+                "{path}: open it to read, to write, or both; only what is written can be created or truncated"
+            );
+            return Err(Error::new(Code::Invalid, text));
+        }
+        let body = if truncate {
+            root.spot(path)?.check_replaceable(!create)?;
+            Body::Draft(Draft::new(root, path)?)
+        } else {
+            let access = match (read, write) {
+                (true, true) => OFlags::RDWR,
+                (false, true) => OFlags::WRONLY,
+                _ => OFlags::RDONLY,
+            };
+            let create = if create { OFlags::CREATE } else { OFlags::empty() };
+            Body::InPlace(regular(root, path, access | create)?)
+        };
+        Ok(Self { path: path.clone(), body, read, write, _permit: Some(permit) })
+    }
+
+    /// Makes a file in place, empty, or opens the one that is there where it need not be `exclusive`.
+    ///
+    /// # Errors
+    /// `Exists`, and as [`Open::new`].
+    pub(crate) fn create(
+        root: &Root,
+        path: &Path,
+        exclusive: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Self> {
+        let exclusive = if exclusive { OFlags::EXCL } else { OFlags::empty() };
+        let file = regular(root, path, OFlags::RDWR | OFlags::CREATE | exclusive)?;
+        let body = Body::InPlace(file);
+        Ok(Self { path: path.clone(), body, read: true, write: true, _permit: Some(permit) })
+    }
+
+    /// Opens for one read, within a call.
+    ///
+    /// # Errors
+    /// As [`Open::new`].
+    pub(crate) fn briefly(root: &Root, path: &Path) -> Result<Self> {
+        let body = Body::InPlace(regular(root, path, OFlags::RDONLY)?);
+        Ok(Self { path: path.clone(), body, read: true, write: false, _permit: None })
+    }
+
+    pub(crate) fn stat(&self) -> Result<rustix::fs::Stat> {
+        fstat(self.file()).map_err(|errno| failed(&self.path, errno))
+    }
+
+    /// How many bytes a read can give.
+    ///
+    /// # Errors
+    /// `Denied` where it was not opened for reading.
+    pub(crate) fn readable(&self, offset: u64, length: usize) -> Result<usize> {
+        if !self.read {
+            return Err(self.denied("reading"));
+        }
+        let left = u64::try_from(self.stat()?.st_size).unwrap_or(0).saturating_sub(offset);
+        Ok(length.min(MAX_PAYLOAD).min(usize::try_from(left).unwrap_or(usize::MAX)))
+    }
+
+    /// Reads `length` bytes, fewer where the file has become shorter.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            match self.file().read_at(&mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed_io(&self.path, &error)),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Writes all of `bytes`.
+    ///
+    /// # Errors
+    /// `Denied` where it was not opened for writing, `TooLarge`, `Quota`. Part may have been written.
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        if !self.write {
+            return Err(self.denied("writing"));
+        }
+        if offset.checked_add(bytes.len() as u64).is_none_or(|end| i64::try_from(end).is_err()) {
+            return Err(failed(&self.path, rustix::io::Errno::FBIG));
+        }
+        self.file().write_all_at(bytes, offset).map_err(|error| failed_io(&self.path, &error))
+    }
+
+    /// Closes; a draft takes its place.
+    ///
+    /// # Errors
+    /// What keeps the draft from its place; it is gone then.
+    pub(crate) fn keep(self) -> Result<()> {
+        match self.body {
+            Body::InPlace(_) => Ok(()),
+            Body::Draft(draft) => draft.keep(&self.path, false),
+        }
+    }
+
+    pub(crate) fn is_draft(&self) -> bool {
+        matches!(self.body, Body::Draft(_))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn file(&self) -> &File {
+        match &self.body {
+            Body::InPlace(file) => file,
+            Body::Draft(draft) => &draft.file,
+        }
+    }
+
+    fn denied(&self, what: &str) -> Error {
+        Error::new(Code::Denied, format!("{} was not opened for {what}", self.path))
+    }
+}
+
+/// Opens a regular file in its place. Nothing else is waited for: a fifo or a device is opened without blocking, looked
+/// at, and refused.
+fn regular(root: &Root, path: &Path, flags: OFlags) -> Result<File> {
+    let file = root.walk(path, flags | OFlags::NONBLOCK)?;
+    let stat = fstat(&file).map_err(|errno| failed(path, errno))?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Ok(File::from(file)),
+        other => Err(refused(path, other)),
+    }
+}

@@ -1,0 +1,217 @@
+//! The operations of one connection.
+//!
+//! Names are looked up inline, as a local disk answers them from memory. What moves more than [`INLINE`] bytes, or
+//! reads whole directories, runs on another thread, so that other connections do not wait for it.
+
+use crate::draft::Draft;
+use crate::errno::failed;
+use crate::list;
+use crate::open::Open;
+use crate::root::Root;
+use rustix::fs::{readlinkat, renameat};
+use sigmaos::limits::MAX_PAYLOAD;
+use sigmaos::rpc::{Bytes, Request, Response};
+use sigmaos::serve::Handles;
+use sigmaos::stub::Namespace;
+use sigmaos::{Code, Error, Path, Result, proto};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes of a whole file that go in one frame; larger ones are read in pieces.
+pub(crate) const WHOLE: usize = MAX_PAYLOAD / 4;
+
+/// Bytes that are read or written before others get a turn.
+const INLINE: usize = 64 << 10;
+
+/// Bytes that were read for one connection and are not yet sent, of reads past [`INLINE`]; further reads wait.
+const MOST_READ: usize = 4 * MAX_PAYLOAD;
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    root: Arc<Root>,
+    files: Arc<Semaphore>,
+    open: Handles<Open>,
+    reading: Arc<Semaphore>,
+}
+
+impl Session {
+    pub(crate) fn new(root: Arc<Root>, files: Arc<Semaphore>) -> Self {
+        Self { root, files, open: Handles::default(), reading: Arc::new(Semaphore::new(MOST_READ)) }
+    }
+
+    /// Closes without keeping a draft.
+    pub(crate) fn discard(&self, handle: u32) {
+        // One that is not open is closed already.
+        let _ = self.open.remove(handle);
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.files).try_acquire_owned().map_err(|_| {
+            Error::new(Code::Busy, "too many files of this realm are open on this machine: close some")
+        })
+    }
+
+    fn keep_open(&self, open: Open) -> Result<Response<proto::Opened>> {
+        let stat = list::describe(&self.root, open.path(), &open.stat()?)?;
+        let handle = self.open.insert(open)?;
+        Ok(proto::Opened { handle, stat: Some(stat) }.into())
+    }
+
+    fn stat_now(&self, path: &Path) -> Result<proto::Stat> {
+        list::describe(&self.root, path, &self.root.stat(path)?)
+    }
+
+    async fn read_from(&self, open: Arc<Open>, offset: u64, length: usize) -> Result<Bytes> {
+        let length = open.readable(offset, length)?;
+        if length <= INLINE {
+            return open.read(offset, length).map(Bytes::from);
+        }
+        let permit = Arc::clone(&self.reading).acquire_many_owned(length as u32).await;
+        let permit = permit.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        let bytes = aside(move || open.read(offset, length)).await?;
+        Ok(Bytes::from_owner(Held { bytes, _permit: permit }))
+    }
+}
+
+/// Bytes on their way out, with their share of what may be on its way.
+struct Held {
+    bytes: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Namespace for Session {
+    async fn get(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Stat>> {
+        let path = Path::parse(&request.message.path)?;
+        let open = Open::briefly(&self.root, &path)?;
+        let stat = list::describe(&self.root, &path, &open.stat()?)?;
+        if stat.size > WHOLE as u64 {
+            let text = format!("{path} has {} bytes: open it and read it in pieces", stat.size);
+            return Err(Error::new(Code::TooLarge, text));
+        }
+        let contents = self.read_from(Arc::new(open), 0, WHOLE).await?;
+        Ok(Response::new(stat).payload(contents))
+    }
+
+    async fn put(&self, request: Request<proto::PutRequest>) -> Result<Response<proto::Stat>> {
+        let proto::PutRequest { path, exclusive, .. } = request.message;
+        let path = Path::parse(&path)?;
+        self.root.spot(&path)?;
+        let (root, contents) = (Arc::clone(&self.root), request.payload);
+        by_size(contents.len(), move || {
+            let draft = Draft::new(&root, &path)?;
+            let written = draft.file.write_all_at(&contents, 0);
+            written.map_err(|error| crate::errno::failed_io(&path, &error))?;
+            draft.keep(&path, exclusive)?;
+            list::describe(&root, &path, &root.stat(&path)?)
+        })
+        .await
+        .map(Response::new)
+    }
+
+    async fn stat(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Stat>> {
+        Ok(self.stat_now(&Path::parse(&request.message.path)?)?.into())
+    }
+
+    async fn create(&self, request: Request<proto::CreateRequest>) -> Result<Response<proto::Opened>> {
+        let kind = request.message.kind();
+        let proto::CreateRequest { path, exclusive, .. } = request.message;
+        let path = Path::parse(&path)?;
+        match kind {
+            proto::Kind::File => self.keep_open(Open::create(&self.root, &path, exclusive, self.permit()?)?),
+            proto::Kind::Directory => {
+                self.root.make_directory(&path, exclusive)?;
+                // Only files can be held open; handle 0 says that there is none to close.
+                Ok(proto::Opened { handle: 0, stat: Some(self.stat_now(&path)?) }.into())
+            }
+            other => {
+                let text = format!("{path}: ux keeps files and directories, no {}", other.as_str_name());
+                Err(Error::new(Code::Unsupported, text))
+            }
+        }
+    }
+
+    async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
+        let path = Path::parse(&request.message.path)?;
+        self.keep_open(Open::new(&self.root, &path, &request.message, self.permit()?)?)
+    }
+
+    async fn read(&self, request: Request<proto::ReadRequest>) -> Result<Response<proto::Empty>> {
+        let proto::ReadRequest { handle, offset, length } = request.message;
+        let bytes = self.read_from(self.open.get(handle)?, offset, length as usize).await?;
+        Ok(Response::new(proto::Empty {}).payload(bytes))
+    }
+
+    async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::Written>> {
+        let proto::WriteRequest { handle, offset } = request.message;
+        let (open, bytes) = (self.open.get(handle)?, request.payload);
+        let length = bytes.len();
+        by_size(length, move || open.write(offset, &bytes)).await?;
+        Ok(proto::Written { length: length as u32 }.into())
+    }
+
+    /// A draft takes its place. One that is still being written to would not be whole, and is dropped.
+    async fn close(&self, request: Request<proto::CloseRequest>) -> Result<Response<proto::Empty>> {
+        let open = self.open.remove(request.message.handle)?;
+        let (path, is_draft) = (open.path().clone(), open.is_draft());
+        match Arc::into_inner(open) {
+            Some(open) => open.keep()?,
+            None if is_draft => {
+                let text = format!("{path} was closed while a call on it was in flight: it is not kept");
+                return Err(Error::new(Code::Busy, text));
+            }
+            None => {}
+        }
+        Ok(proto::Empty {}.into())
+    }
+
+    async fn remove(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Empty>> {
+        self.root.remove(&Path::parse(&request.message.path)?)?;
+        Ok(proto::Empty {}.into())
+    }
+
+    async fn rename(&self, request: Request<proto::RenameRequest>) -> Result<Response<proto::Empty>> {
+        let (from, to) = (Path::parse(&request.message.from)?, Path::parse(&request.message.to)?);
+        let (source, target) = (self.root.spot(&from)?, self.root.spot(&to)?);
+        source.stat()?;
+        renameat(&source.directory, source.name, &target.directory, target.name)
+            .map_err(|errno| failed(&to, errno))?;
+        Ok(proto::Empty {}.into())
+    }
+
+    async fn read_dir(&self, request: Request<proto::ReadDirRequest>) -> Result<Response<proto::DirPage>> {
+        let proto::ReadDirRequest { path, after, limit } = request.message;
+        let (root, path) = (Arc::clone(&self.root), Path::parse(&path)?);
+        aside(move || list::page(&root, &path, &after, limit as usize)).await.map(Response::new)
+    }
+
+    async fn read_link(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::LinkTarget>> {
+        let path = Path::parse(&request.message.path)?;
+        let spot = self.root.spot(&path)?;
+        let target = readlinkat(&spot.directory, spot.name, Vec::new()).map_err(|errno| match errno {
+            rustix::io::Errno::INVAL => Error::new(Code::Invalid, format!("{path} is no symbolic link")),
+            other => failed(&path, other),
+        })?;
+        Ok(proto::LinkTarget { target: target.to_string_lossy().into_owned() }.into())
+    }
+}
+
+/// Runs small work at once and large work aside.
+async fn by_size<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if bytes <= INLINE { work() } else { aside(work).await }
+}
+
+/// Runs `work` on another thread.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Error::new(Code::Internal, format!("work on another thread ended: {error}")))?
+}

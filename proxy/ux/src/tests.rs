@@ -1,0 +1,133 @@
+use crate::root::{DRAFTS, Root};
+use crate::server::Server;
+use sigmaos::rpc::{Bytes, Device};
+use sigmaos::serve::{Accept, Services};
+use sigmaos::stub::NamespaceClient;
+use sigmaos::wire::{Connection, Session, hello, read_hello};
+use sigmaos::{Code, Result, proto};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+
+mod bounds;
+mod errors;
+mod whole;
+
+/// A ux over a directory of its own, and a client at the other end of a socket pair.
+struct Ux {
+    directory: TempDir,
+    client: NamespaceClient,
+}
+
+impl Ux {
+    fn new() -> Self {
+        Self::with_files(100)
+    }
+
+    fn with_files(files: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::new(Root::open(directory.path()).unwrap(), files);
+        let client = connect(&server);
+        Self { directory, client }
+    }
+
+    fn on_disk(&self, path: &str) -> PathBuf {
+        self.directory.path().join(path)
+    }
+
+    fn drafts(&self) -> usize {
+        std::fs::read_dir(self.on_disk(DRAFTS)).unwrap().count()
+    }
+
+    async fn get(&self, path: &str) -> Result<Bytes> {
+        Ok(self.client.get_with(request(path), Bytes::new()).await?.payload)
+    }
+
+    async fn put(&self, path: &str, contents: impl Into<Bytes>) -> Result<proto::Stat> {
+        let request = proto::PutRequest { path: path.into(), ..Default::default() };
+        Ok(self.client.put_with(request, contents.into()).await?.message)
+    }
+
+    async fn make_directory(&self, path: &str) -> Result<()> {
+        let kind = proto::Kind::Directory.into();
+        let request = proto::CreateRequest { path: path.into(), kind, exclusive: true, ..Default::default() };
+        self.client.create(request).await.map(drop)
+    }
+
+    async fn open(&self, path: &str, how: proto::OpenRequest) -> Result<u32> {
+        Ok(self.client.open(proto::OpenRequest { path: path.into(), ..how }).await?.handle)
+    }
+
+    async fn write(&self, handle: u32, offset: u64, bytes: impl Into<Bytes>) -> Result<()> {
+        self.client.write_with(proto::WriteRequest { handle, offset }, bytes.into()).await.map(drop)
+    }
+
+    async fn read(&self, handle: u32, offset: u64, length: u32) -> Result<Bytes> {
+        let request = proto::ReadRequest { handle, offset, length };
+        Ok(self.client.read_with(request, Bytes::new()).await?.payload)
+    }
+
+    async fn close(&self, handle: u32) -> Result<()> {
+        self.client.close(proto::CloseRequest { handle }).await.map(drop)
+    }
+
+    async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        self.client.rename(proto::RenameRequest { from: from.into(), to: to.into() }).await.map(drop)
+    }
+
+    async fn page(&self, path: &str, after: &str, limit: u32) -> Result<proto::DirPage> {
+        let request = proto::ReadDirRequest { path: path.into(), after: after.into(), limit };
+        self.client.read_dir(request).await
+    }
+
+    async fn names(&self, path: &str) -> Vec<String> {
+        self.page(path, "", 0).await.unwrap().entries.into_iter().map(|entry| entry.name).collect()
+    }
+}
+
+fn connect(server: &Server) -> NamespaceClient {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let session = server.accept(Arc::default());
+    let (serving, driver) = Connection::new(
+        theirs,
+        false,
+        Box::new(move |frame| {
+            read_hello(frame)?;
+            Ok(session)
+        }),
+    );
+    tokio::spawn(async move {
+        driver.await;
+        drop(serving);
+    });
+    let nothing = || Arc::new(Services::new(Arc::default(), Vec::new())) as Arc<dyn Session>;
+    let (calling, driver) = Connection::new(ours, false, Box::new(move |_| Ok(nothing())));
+    tokio::spawn(driver);
+    calling.send(hello(None), Vec::new()).unwrap();
+    NamespaceClient(Device::new(calling))
+}
+
+fn request(path: &str) -> proto::PathRequest {
+    proto::PathRequest { path: path.into() }
+}
+
+fn to_read() -> proto::OpenRequest {
+    proto::OpenRequest { read: true, ..Default::default() }
+}
+
+fn to_replace() -> proto::OpenRequest {
+    proto::OpenRequest { write: true, create: true, truncate: true, ..Default::default() }
+}
+
+/// The call failed with `code`, and its sentence says `word`.
+#[track_caller]
+fn refused<T>(result: Result<T>, code: Code, word: &str) {
+    match result {
+        Ok(_) => panic!("it was carried out; expected {code:?}, {word:?}"),
+        Err(error) => {
+            assert_eq!(error.code, code, "{error}");
+            assert!(error.message.contains(word), "{error}: does not say {word:?}");
+        }
+    }
+}
