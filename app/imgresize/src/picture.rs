@@ -7,8 +7,11 @@
 //! - A picture stands upright (a JPEG's Exif orientation is applied, since it does not outlive decoding), and its
 //!   colour profile is kept.
 
+mod header;
 mod jpeg;
 mod png;
+
+pub use header::Header;
 
 use image::{ColorType, DynamicImage, GrayAlphaImage, GrayImage, RgbImage, RgbaImage};
 use std::fmt;

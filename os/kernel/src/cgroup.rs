@@ -16,6 +16,7 @@ use sigma_abi::{Class, MachineId, Realm, proto};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 /// Tasks that one proc may have.
 const MAX_TASKS: u32 = 512;
@@ -28,6 +29,8 @@ const LC_WEIGHT: u32 = 10_000;
 pub(crate) struct Cgroups {
     version: Version,
     slots: AtomicU64,
+    /// Everything is being removed: a group that were made now would stay behind.
+    closed: RwLock<bool>,
 }
 
 #[derive(Debug)]
@@ -65,7 +68,7 @@ impl Cgroups {
         } else {
             Version::Absent("switched off by --insecure-without=cgroup".to_owned())
         };
-        Self { version, slots: AtomicU64::new(0) }
+        Self { version, slots: AtomicU64::new(0), closed: RwLock::default() }
     }
 
     /// Whether limits are enforced.
@@ -96,12 +99,21 @@ impl Cgroups {
         let number = self.slots.fetch_add(1, Ordering::Relaxed);
         let class = if class == proto::Class::Lc { "lc" } else { "be" };
         let name = Path::new(class).join(realm.as_str()).join(number.to_string());
-        match &self.version {
-            Version::V1(tree) => tree.make(&name, os_pid, memory_bytes)?,
-            Version::V2(tree) => tree.make(&name, os_pid, memory_bytes)?,
-            Version::Absent(_) => return Ok(None),
+        let slot = Slot { name, memory_bytes };
+        let made = {
+            let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+            match &self.version {
+                Version::Absent(_) => return Ok(None),
+                _ if *closed => return Err(io::Error::other("the kernel ends")),
+                Version::V1(tree) => tree.make(&slot.name, os_pid, memory_bytes),
+                Version::V2(tree) => tree.make(&slot.name, os_pid, memory_bytes),
+            }
+        };
+        if made.is_err() {
+            // What was made of it before the failure.
+            self.remove(&slot);
         }
-        Ok(Some(Slot { name, memory_bytes }))
+        made.map(|()| Some(slot))
     }
 
     /// Sets the limits of a proc before it runs.
@@ -138,6 +150,7 @@ impl Cgroups {
 
     /// Removes everything, when the kernel ends.
     pub(crate) fn clear(&self) {
+        *self.closed.write().unwrap_or_else(PoisonError::into_inner) = true;
         match &self.version {
             Version::V1(tree) => tree.clear(),
             Version::V2(tree) => tree.clear(),

@@ -42,14 +42,13 @@ pub(crate) fn inspect(file: &[u8]) -> Result<Program> {
             "an ELF file without program segments: an object file or a library, not a program".into(),
         );
     }
+    if segments.iter().any(|segment| segment.data(endian, file).is_err()) {
+        return refuse(
+            "a truncated program: a segment reaches past the end of the file; upload it again".into(),
+        );
+    }
     let mut sdk = false;
     for segment in segments {
-        segment.data(endian, file).map_err(|()| {
-            Error::new(
-                Code::Invalid,
-                "a truncated program: a segment reaches past the end of the file; upload it again",
-            )
-        })?;
         match segment.p_type(endian) {
             PT_INTERP => {
                 return refuse(
@@ -94,9 +93,9 @@ mod tests {
         let program = own();
         refused(&program, "dynamic");
         let mut foreign = program.clone();
-        foreign[18..20].copy_from_slice(&EM_AARCH64.to_le_bytes());
+        foreign[18..20].copy_from_slice(&EM_AARCH64.0.to_le_bytes());
         refused(&foreign, "aarch64");
-        refused(&program[..program.len() / 2], "truncated");
+        refused(&program[..8192], "truncated");
         refused(&program[..100], "truncated");
     }
 }

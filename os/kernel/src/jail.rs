@@ -193,6 +193,7 @@ impl Jail {
         let due = {
             let mut state = self.lock();
             if state.control.is_none() {
+                launch::discard(kernel, launcher);
                 return;
             }
             let pool = &mut state.pools[class as usize];

@@ -167,7 +167,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_follower_gets_every_byte_and_holds_the_writer_back() {
-        let (writer, reader) = rustix::pipe::pipe().unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
         rustix::io::ioctl_fionbio(&reader, true).unwrap();
         let stream = std::sync::Arc::new(Stream::followed());
         let pump = tokio::spawn({

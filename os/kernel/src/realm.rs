@@ -4,21 +4,21 @@
 //!   made on disk ──named serves──▶ its directories and mounts are there ──▶ Ready ──rm──▶ moved aside ──▶ gone
 //! ```
 
+mod fetch;
+mod layout;
 mod store;
 
 use crate::binary::{Binaries, Binary};
 use crate::jail::Jail;
 use crate::kernel::Kernel;
 use crate::session::operator_caller;
+use crate::state;
 use crate::supervise::{START_DEADLINE, Server};
-use crate::{dial, state};
 use sigma_abi::layer::Layer;
 use sigma_abi::{Code, Error, Path, Pid, Realm, Result, proto};
 use sigmaos::rpc::Device;
 use sigmaos::stub::{NamedControlClient, NamespaceClient};
-use sigmaos::wire::{Connection, Session, read_hello};
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -123,7 +123,7 @@ impl Tenant {
         let machine = kernel.capacity.id.to_string();
         let (laid_out, root) = watch::channel(None);
         let caller = operator_caller(kernel, Some(name));
-        let layout = tokio::spawn(lay_out(named.doors(), caller, machine, laid_out)).abort_handle();
+        let layout = tokio::spawn(layout::lay_out(named.doors(), caller, machine, laid_out)).abort_handle();
         Ok(Self {
             name: name.clone(),
             jail: Jail::start(kernel, name, jail),
@@ -144,31 +144,6 @@ impl Tenant {
                 .map_err(named);
         }
         self.fetch(kernel, path).await.map_err(named)
-    }
-
-    async fn fetch(&self, kernel: &Arc<Kernel>, path: &Path) -> Result<Binary> {
-        let resolved = self.resolve(path).await?;
-        let (mount, rest) = (Path::parse(&resolved.mount)?, resolved.rest);
-        if !self.is_ux(kernel, &mount) {
-            return Err(Error::new(Code::Unsupported, "programs are run from /bin and /ux"));
-        }
-        let caller = operator_caller(kernel, Some(&self.name));
-        let socket = dial::introduce(&self.ux(kernel)?.door().await?, &mount, &caller)?;
-        let files = NamespaceClient(connect(socket)?);
-        let open = proto::OpenRequest { path: rest, read: true, ..Default::default() };
-        let opened = files.open(open).await?;
-        let mut upload = self.binaries.upload(path.name().unwrap_or("program"))?;
-        let mut offset = 0;
-        loop {
-            let request =
-                proto::ReadRequest { handle: opened.handle, offset, length: crate::binary::WHOLE as u32 };
-            let piece = files.read_with(request, sigmaos::rpc::Bytes::new()).await?.payload;
-            if piece.is_empty() {
-                return self.binaries.store(upload);
-            }
-            upload.write(offset, &piece)?;
-            offset += piece.len() as u64;
-        }
     }
 
     /// Where a path leads.
@@ -240,71 +215,6 @@ impl Drop for Tenant {
     fn drop(&mut self) {
         self.layout.abort();
     }
-}
-
-/// Lays out the top of a realm's namespace, each time that its named comes up.
-async fn lay_out(
-    mut doors: watch::Receiver<Option<Connection>>,
-    caller: proto::Caller,
-    machine: String,
-    laid_out: watch::Sender<Option<Device>>,
-) {
-    while doors.changed().await.is_ok() {
-        let door = doors.borrow_and_update().clone();
-        laid_out.send_replace(None);
-        let Some(door) = door else { continue };
-        let done = async {
-            let root = connect(dial::introduce(&door, &Path::root(), &caller)?)?;
-            lay_out_top(&NamespaceClient(root.clone()), &caller.pid, &machine).await?;
-            Result::Ok(root)
-        };
-        match done.await {
-            Ok(root) => drop(laid_out.send_replace(Some(root))),
-            Err(error) => {
-                tracing::error!(realm = caller.realm, %error, "the top of a realm cannot be laid out")
-            }
-        }
-    }
-}
-
-async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result<()> {
-    let exists = |result: Result<_>| match result {
-        Err(error) if error.code == Code::Exists => Ok(()),
-        other => other.map(drop),
-    };
-    let directory = proto::CreateRequest {
-        path: "/ux".into(),
-        kind: proto::Kind::Directory.into(),
-        perm: 0o66,
-        exclusive: true,
-        ..Default::default()
-    };
-    exists(root.create(directory).await)?;
-    for path in ["/bin".to_owned(), format!("/ux/{machine}")] {
-        let endpoint = proto::Endpoint { machine: machine.to_owned(), pid: pid.to_owned(), generation: 0 };
-        root.mount(proto::MountRequest { path, perm: 0o66, endpoint: Some(endpoint) }).await?;
-    }
-    Ok(())
-}
-
-/// A connection of the kernel's own, as a client of a server that it introduced itself to.
-fn connect(socket: OwnedFd) -> Result<Device> {
-    let broken =
-        |error: std::io::Error| Error::new(Code::Internal, format!("cannot use a connection: {error}"));
-    let socket = std::os::unix::net::UnixStream::from(socket);
-    socket.set_nonblocking(true).map_err(broken)?;
-    let socket = tokio::net::UnixStream::from_std(socket).map_err(broken)?;
-    let (connection, driver) = Connection::new(
-        socket,
-        false,
-        Box::new(|frame| {
-            read_hello(frame)?;
-            Ok(Arc::new(sigmaos::serve::Services::new(Arc::default(), Vec::new())) as Arc<dyn Session>)
-        }),
-    );
-    // The driver ends with the last handle of its connection.
-    tokio::spawn(driver);
-    Ok(Device::new(connection))
 }
 
 fn jail_args(kernel: &Kernel, record: &store::Record) -> Vec<String> {

@@ -1,14 +1,10 @@
 //! The namespace API (thesis, Figure A.2): idiomatic handles on paths.
 
+use crate::file::{File, Opened, PIECE};
 use crate::rpc::{Bytes, Device};
 use crate::sigma::Sigma;
 use crate::stub::NamespaceClient;
 use crate::{Code, Error, Path, Result, proto};
-use sigma_abi::frame::{Frame, Kind};
-use sigma_abi::limits::MAX_PAYLOAD;
-
-/// Bytes of a whole file that go in one frame; larger ones are written in pieces.
-const PIECE: usize = MAX_PAYLOAD / 4;
 
 /// The permission bits of what is created without saying: owner and realm may read and write.
 const DEFAULT_PERM: u32 = 0o66;
@@ -19,7 +15,7 @@ impl Sigma {
     /// # Errors
     /// `NotFound`, `IsDir`, `Denied`, `Loop`, `Unreachable`.
     pub async fn get_file(&self, path: &str) -> Result<Bytes> {
-        let whole = self.at("get", path, async |namespace, rest| {
+        let whole = self.at("get", path, |namespace, rest| async move {
             namespace
                 .get_with(proto::PathRequest { path: rest }, Bytes::new())
                 .await
@@ -39,9 +35,11 @@ impl Sigma {
         let contents = contents.into();
         if contents.len() <= PIECE {
             return self
-                .at("put", path, async |namespace, rest| {
+                .at("put", path, |namespace, rest| {
+                    let contents = contents.clone();
+
                     let request = proto::PutRequest { path: rest, perm: DEFAULT_PERM, exclusive: false };
-                    namespace.put_with(request, contents.clone()).await.map(|reply| reply.message)
+                    async move { namespace.put_with(request, contents).await.map(|reply| reply.message) }
                 })
                 .await;
         }
@@ -61,8 +59,10 @@ impl Sigma {
     /// # Errors
     /// `NotFound`, `NotDir`, `Loop`, `Unreachable`.
     pub async fn stat(&self, path: &str) -> Result<proto::Stat> {
-        self.at("stat", path, async |namespace, rest| namespace.stat(proto::PathRequest { path: rest }).await)
-            .await
+        self.at("stat", path, |namespace, rest| async move {
+            namespace.stat(proto::PathRequest { path: rest }).await
+        })
+        .await
     }
 
     /// Creates a directory.
@@ -101,7 +101,7 @@ impl Sigma {
     }
 
     async fn create(&self, path: &str, kind: proto::Kind, target: &str) -> Result<()> {
-        self.at("create", path, async |namespace, rest| {
+        self.at("create", path, |namespace, rest| async move {
             let request = proto::CreateRequest {
                 path: rest,
                 kind: kind.into(),
@@ -119,7 +119,7 @@ impl Sigma {
     /// # Errors
     /// `NotFound`; `Invalid` where it is no symlink.
     pub async fn read_link(&self, path: &str) -> Result<String> {
-        let read = async |namespace: NamespaceClient, rest| {
+        let read = |namespace: NamespaceClient, rest| async move {
             namespace.read_link(proto::PathRequest { path: rest }).await.map(|link| link.target)
         };
         self.at("read_link", path, read).await
@@ -130,7 +130,7 @@ impl Sigma {
     /// # Errors
     /// `NotFound`, `NotEmpty`, `Denied`, `Unreachable`.
     pub async fn remove(&self, path: &str) -> Result<()> {
-        self.at("remove", path, async |namespace, rest| {
+        self.at("remove", path, |namespace, rest| async move {
             namespace.remove(proto::PathRequest { path: rest }).await.map(drop)
         })
         .await
@@ -141,8 +141,8 @@ impl Sigma {
     /// # Errors
     /// `NotFound`, `NotEmpty`, `Invalid` into itself or across servers, `Denied`, `Unreachable`.
     pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let target = self.resolve_mount(to).await?;
-        self.at("rename", from, async |namespace, rest| {
+        let target = &self.resolve_mount(to).await?;
+        self.at("rename", from, |namespace, rest| async move {
             let source = self.resolve_mount(from).await?;
             if source.mount != target.mount {
                 let text = format!("{} and {} are served by two servers", source.mount, target.mount);
@@ -175,7 +175,7 @@ impl Sigma {
     /// # Errors
     /// As [`Sigma::read_dir`].
     pub async fn read_dir_page(&self, path: &str, after: &str, limit: u32) -> Result<proto::DirPage> {
-        self.at("read_dir", path, async |namespace, rest| {
+        self.at("read_dir", path, |namespace, rest| async move {
             namespace.read_dir(proto::ReadDirRequest { path: rest, after: after.to_owned(), limit }).await
         })
         .await
@@ -187,7 +187,7 @@ impl Sigma {
     /// `NotFound`, `Unreachable`.
     pub async fn resolve_mount(&self, path: &str) -> Result<proto::Moved> {
         let parsed = Path::parse(path)?;
-        let resolve = async |namespace: NamespaceClient, rest: String| {
+        let resolve = |namespace: NamespaceClient, rest: String| async move {
             namespace.resolve(proto::PathRequest { path: rest }).await
         };
         let root = self.0.mounts.dial_root().await?;
@@ -211,7 +211,7 @@ impl Sigma {
     /// As [`Sigma::open`] and [`Sigma::put_file`].
     pub async fn open_with(&self, path: &str, request: proto::OpenRequest) -> Result<File> {
         let (device, opened) = self.open_at(path, request).await?;
-        Ok(File { object: Opened { device, handle: opened.handle }, offset: 0 })
+        Ok(File::new(device, opened.handle))
     }
 
     /// Opens the rpc device at `path`.
@@ -230,114 +230,52 @@ impl Sigma {
 
     async fn open_at(&self, path: &str, request: proto::OpenRequest) -> Result<(Device, proto::Opened)> {
         let parsed = Path::parse(path)?;
-        let open = async |place: crate::mounts::Place| {
+        let open = |place: crate::mounts::Place| {
             let request = proto::OpenRequest {
                 path: place.rest.clone(),
                 perm: if request.perm == 0 { DEFAULT_PERM } else { request.perm },
                 ..request
             };
-            let opened = place.namespace().open(request).await?;
-            Ok((place.device, opened))
+            async move {
+                let opened = place.namespace().open(request).await?;
+                Ok((place.device, opened))
+            }
         };
         self.0.mounts.at(&parsed, open).await.map_err(|error| error.context(format!("open {path}")))
     }
 
     /// Runs one operation at the server of `path`; a failure says which operation on which path.
-    async fn at<T>(
+    ///
+    /// (`AsyncFn` would say it shorter, but futures that hold an async closure are not `Send` to the compiler of today, and
+    /// whoever uses this SDK wants to spawn tasks.)
+    async fn at<T, F: Future<Output = Result<T>>>(
         &self,
         operation: &str,
         path: &str,
-        run: impl AsyncFn(NamespaceClient, String) -> Result<T>,
+        run: impl Fn(NamespaceClient, String) -> F,
     ) -> Result<T> {
         let attempted = |error: Error| error.context(format!("{operation} {path}"));
         let parsed = Path::parse(path).map_err(attempted)?;
-        let at = self.0.mounts.at(&parsed, async |place| run(place.namespace(), place.rest).await);
+        let at = self.0.mounts.at(&parsed, |place| run(place.namespace(), place.rest));
         at.await.map_err(attempted)
     }
 }
 
-/// An object that is open at a server; dropping it closes it.
-#[derive(Debug)]
-struct Opened {
-    device: Device,
-    handle: u32,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Drop for Opened {
-    fn drop(&mut self) {
-        let close = proto::CloseRequest { handle: self.handle };
-        let frame = Frame::new(Kind::Notice, 0, "Namespace.Close", &close);
-        // A server that has gone has closed it already.
-        let _ = self.device.connection().send(frame, Vec::new());
-    }
-}
-
-/// An open file with its offset.
-#[derive(Debug)]
-pub struct File {
-    object: Opened,
-    offset: u64,
-}
-
-impl File {
-    /// Reads from the offset on, and moves it. Empty at the end.
-    ///
-    /// # Errors
-    /// `Denied` where it was not opened for reading, `Closed`, `Unreachable`.
-    pub async fn read(&mut self, length: usize) -> Result<Bytes> {
-        let length = length.min(PIECE);
-        let request =
-            proto::ReadRequest { handle: self.object.handle, offset: self.offset, length: length as u32 };
-        let bytes = self.namespace().read_with(request, Bytes::new()).await?.payload;
-        self.offset += bytes.len() as u64;
-        Ok(bytes)
-    }
-
-    /// Reads all that is left.
-    ///
-    /// # Errors
-    /// As [`File::read`].
-    pub async fn read_to_end(&mut self) -> Result<Bytes> {
-        let mut all = Vec::new();
-        loop {
-            let piece = self.read(PIECE).await?;
-            if piece.is_empty() {
-                return Ok(all.into());
-            }
-            all.extend_from_slice(&piece);
-        }
-    }
-
-    /// Writes all of `bytes` at the offset, and moves it.
-    ///
-    /// # Errors
-    /// `Denied` where it was not opened for writing, `TooLarge`, `Quota`, `Closed`, `Unreachable`.
-    pub async fn write_all(&mut self, bytes: impl Into<Bytes>) -> Result<()> {
-        let mut left = bytes.into();
-        while !left.is_empty() {
-            let piece = left.split_to(PIECE.min(left.len()));
-            let request = proto::WriteRequest { handle: self.object.handle, offset: self.offset };
-            let length = piece.len() as u64;
-            self.namespace().write_with(request, piece).await?;
-            self.offset += length;
-        }
-        Ok(())
-    }
-
-    /// Moves the offset (the thesis' `Lseek`).
-    pub fn lseek(&mut self, offset: u64) {
-        self.offset = offset;
-    }
-
-    /// Closes, and says whether all that was written is kept. Dropping closes too, and says nothing.
-    ///
-    /// # Errors
-    /// What the server could not keep.
-    pub async fn close(self) -> Result<()> {
-        self.namespace().close(proto::CloseRequest { handle: self.object.handle }).await.map(drop)
-    }
-
-    fn namespace(&self) -> NamespaceClient {
-        NamespaceClient(self.object.device.clone())
+    /// Once these futures held async closures, and a proc that spawned a task with one of them did not compile.
+    #[test]
+    fn whoever_uses_the_namespace_can_spawn_tasks() {
+        fn spawnable<F: Future + Send + 'static>(_: impl Fn(Sigma, String) -> F) {}
+        spawnable(|sigma, path| async move {
+            sigma.get_file(&path).await?;
+            sigma.put_file(&path, path.clone()).await?;
+            sigma.rename(&path, &path).await?;
+            sigma.create_dir_all(&path).await?;
+            sigma.read_link(&path).await?;
+            sigma.open(&path).await?.read_to_end().await
+        });
     }
 }

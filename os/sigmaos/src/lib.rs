@@ -21,6 +21,7 @@
 
 pub mod door;
 mod export;
+mod file;
 mod fs;
 pub mod local;
 mod mounts;
@@ -40,7 +41,7 @@ pub mod stub {
 }
 
 pub use export::Export;
-pub use fs::File;
+pub use file::File;
 pub use proc::Output;
 pub use run::{inside, main};
 pub use sigma::Sigma;

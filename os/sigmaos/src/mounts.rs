@@ -46,7 +46,11 @@ impl Mounts {
     }
 
     /// Runs `operation` at the server of `path`, following it from server to server.
-    pub(crate) async fn at<T>(&self, path: &Path, operation: impl AsyncFn(Place) -> Result<T>) -> Result<T> {
+    pub(crate) async fn at<T, F: Future<Output = Result<T>>>(
+        &self,
+        path: &Path,
+        operation: impl Fn(Place) -> F,
+    ) -> Result<T> {
         let (mut mount, mut rest) = self.nearest(path);
         for _ in 0..MAX_HOPS {
             let device = self.dial(&mount).await?;

@@ -27,7 +27,7 @@ pub(crate) fn failed(path: &Path, errno: Errno) -> Error {
             (Code::Busy, "cannot be opened now, too much is open: close some files, or try again later")
         }
         Errno::BUSY | Errno::TXTBSY => (Code::Busy, "is in use on the machine: try again later"),
-        Errno::INVAL => (Code::Invalid, "cannot be: a directory cannot go below itself"),
+        Errno::INVAL => (Code::Invalid, "is refused by the machine's disk: choose another name"),
         other => return Error::new(Code::Internal, format!("{path}: the machine's disk failed: {other}")),
     };
     Error::new(code, format!("{path} {why}"))

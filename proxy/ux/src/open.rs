@@ -41,7 +41,7 @@ impl Open {
         permit: OwnedSemaphorePermit,
     ) -> Result<Self> {
         let proto::OpenRequest { read, write, create, truncate, .. } = *how;
-        if !(read || write) || (!write && (create || truncate)) {
+        if !write && (!read || create || truncate) {
             let text = format!(
                 "{path}: open it to read, to write, or both; only what is written can be created or truncated"
             );
@@ -170,7 +170,7 @@ impl Open {
 /// Opens a regular file in its place. Nothing else is waited for: a fifo or a device is opened without blocking, looked
 /// at, and refused.
 fn regular(root: &Root, path: &Path, flags: OFlags) -> Result<File> {
-    let file = root.walk(path, flags | OFlags::NONBLOCK)?;
+    let file = root.walk(path, flags | OFlags::NONBLOCK | OFlags::NOCTTY)?;
     let stat = fstat(&file).map_err(|errno| failed(path, errno))?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Ok(File::from(file)),

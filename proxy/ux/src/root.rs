@@ -80,8 +80,7 @@ impl Root {
     pub(crate) fn walk(&self, path: &Path, flags: OFlags) -> Result<OwnedFd> {
         let below = below_top(path)?;
         let mode = if flags.contains(OFlags::CREATE) { FILE_MODE } else { Mode::empty() };
-        openat2(&self.top, below, flags | OFlags::CLOEXEC | OFlags::NOCTTY, mode, BENEATH)
-            .map_err(|errno| failed(path, errno))
+        openat2(&self.top, below, flags | OFlags::CLOEXEC, mode, BENEATH).map_err(|errno| failed(path, errno))
     }
 
     /// The directory and the name of an entry that is there or will be.

@@ -9,6 +9,7 @@ use crate::list;
 use crate::open::Open;
 use crate::root::Root;
 use rustix::fs::{readlinkat, renameat};
+use rustix::io::Errno;
 use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::rpc::{Bytes, Request, Response};
 use sigmaos::serve::Handles;
@@ -180,9 +181,13 @@ impl Namespace for Session {
         let (from, to) = (Path::parse(&request.message.from)?, Path::parse(&request.message.to)?);
         let (source, target) = (self.root.spot(&from)?, self.root.spot(&to)?);
         source.stat()?;
-        renameat(&source.directory, source.name, &target.directory, target.name)
-            .map_err(|errno| failed(&to, errno))?;
-        Ok(proto::Empty {}.into())
+        match renameat(&source.directory, source.name, &target.directory, target.name) {
+            Ok(()) => Ok(proto::Empty {}.into()),
+            Err(Errno::INVAL) => {
+                Err(Error::new(Code::Invalid, format!("{from} cannot go below itself, to {to}")))
+            }
+            Err(errno) => Err(failed(&to, errno)),
+        }
     }
 
     async fn read_dir(&self, request: Request<proto::ReadDirRequest>) -> Result<Response<proto::DirPage>> {
@@ -195,7 +200,7 @@ impl Namespace for Session {
         let path = Path::parse(&request.message.path)?;
         let spot = self.root.spot(&path)?;
         let target = readlinkat(&spot.directory, spot.name, Vec::new()).map_err(|errno| match errno {
-            rustix::io::Errno::INVAL => Error::new(Code::Invalid, format!("{path} is no symbolic link")),
+            Errno::INVAL => Error::new(Code::Invalid, format!("{path} is no symbolic link")),
             other => failed(&path, other),
         })?;
         Ok(proto::LinkTarget { target: target.to_string_lossy().into_owned() }.into())

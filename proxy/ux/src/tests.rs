@@ -97,6 +97,8 @@ fn connect(server: &Server) -> NamespaceClient {
             Ok(session)
         }),
     );
+    // In SigmaOS it is the kernel that greets both sides.
+    serving.send(hello(None), Vec::new()).unwrap();
     tokio::spawn(async move {
         driver.await;
         drop(serving);

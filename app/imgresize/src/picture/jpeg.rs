@@ -4,7 +4,7 @@
 //! stand against it: the file must have its end marker, and the decoder runs in its strict mode, which refuses
 //! codes that do not exist. What passes both is damage that looks like data: JPEG has no checksums.
 
-use super::{Error, Format, Picture, check_size};
+use super::{Error, Format, Header, Picture, check_size};
 use image::ColorType;
 use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
@@ -19,6 +19,11 @@ pub(super) const MAGIC: &[u8] = &[0xFF, 0xD8, 0xFF];
 const END_OF_IMAGE: u8 = 0xD9;
 const RESTART: std::ops::RangeInclusive<u8> = 0xD0..=0xD7;
 const TEMPORARY: u8 = 0x01;
+const START_OF_SCAN: u8 = 0xDA;
+/// Frame headers; three of the numbers among them mean something else.
+const FRAMES: std::ops::RangeInclusive<u8> = 0xC0..=0xCF;
+const NO_FRAMES: [u8; 3] = [0xC4, 0xC8, 0xCC];
+const PROGRESSIVE_FRAMES: [u8; 4] = [0xC2, 0xC6, 0xCA, 0xCE];
 
 pub(super) fn decode(bytes: &[u8]) -> Result<Picture, Error> {
     check_whole(bytes)?;
@@ -67,6 +72,34 @@ pub(super) fn encode(picture: &Picture, quality: u8) -> Result<Vec<u8>, Error> {
     }
     encoder.encode(picture.pixels(), width16, height16, color).map_err(refused)?;
     Ok(bytes)
+}
+
+/// Walks to the frame header: length, bits, height, width, number of channels (ITU T.81, B.2.2).
+pub(super) fn header(bytes: &[u8]) -> Option<Header> {
+    let mut at = 2;
+    loop {
+        let (marker, after) = next_marker(bytes, at)?;
+        if FRAMES.contains(&marker) && !NO_FRAMES.contains(&marker) {
+            let frame: &[u8; 8] = bytes.get(after..)?.first_chunk()?;
+            let channels = u32::from(frame[7]).min(4);
+            // A progressive picture is held as coefficients of two bytes until its last scan.
+            let progressive = PROGRESSIVE_FRAMES.contains(&marker);
+            return Some(Header {
+                width: u16::from_be_bytes([frame[5], frame[6]]).into(),
+                height: u16::from_be_bytes([frame[3], frame[4]]).into(),
+                bytes_per_pixel: if channels == 1 { 1 } else { 3 },
+                decoder_bytes_per_pixel: if progressive { 2 * channels } else { 0 },
+            });
+        }
+        match marker {
+            START_OF_SCAN | END_OF_IMAGE => return None,
+            TEMPORARY => at = after,
+            _ => {
+                let length: &[u8; 2] = bytes.get(after..)?.first_chunk()?;
+                at = after + usize::from(u16::from_be_bytes(*length));
+            }
+        }
+    }
 }
 
 fn damaged(why: impl ToString) -> Error {

@@ -1,6 +1,6 @@
 //! PNG, whose chunks carry checksums: a damaged file is refused by the decoder itself.
 
-use super::{Error, Format, Picture, check_size};
+use super::{Error, Format, Header, Picture, check_size};
 use image::codecs::png::{PngDecoder, PngEncoder};
 use image::{ColorType, DynamicImage, ImageDecoder, ImageEncoder, Limits};
 use std::io::Cursor;
@@ -20,6 +20,21 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, Error> {
     let profile = decoder.icc_profile().map_err(damaged)?;
     let image = to_8_bits(DynamicImage::from_decoder(decoder).map_err(damaged)?);
     Ok(Picture { format: Format::Png, image, profile })
+}
+
+/// The first chunk begins at byte 8: length, name, width, height, bits a channel, kind of colour (PNG, 11.2.1).
+pub(super) fn header(bytes: &[u8]) -> Option<Header> {
+    let first: &[u8; 18] = bytes.get(8..)?.first_chunk()?;
+    let number = |at: usize| u32::from_be_bytes([first[at], first[at + 1], first[at + 2], first[at + 3]]);
+    let channels = match first[17] {
+        0 => 1,
+        4 => 2,
+        2 => 3,
+        // Of a palette each colour may be transparent.
+        _ => 4,
+    };
+    let bytes_per_pixel = if first[16] == 16 { 2 * channels } else { channels };
+    Some(Header { width: number(8), height: number(12), bytes_per_pixel, decoder_bytes_per_pixel: 0 })
 }
 
 pub(super) fn encode(picture: &Picture) -> Result<Vec<u8>, Error> {

@@ -1,6 +1,6 @@
 //! The conversation with a jail.
 
-use super::{Jail, Launcher};
+use super::{Jail, Launcher, launch};
 use crate::kernel::Kernel;
 use crate::proc::End;
 use crate::session;
@@ -129,7 +129,10 @@ impl Control {
             let mut state = self.jail.lock();
             // A launcher that ended before it was needed leaves the pool.
             for pool in &mut state.pools {
-                pool.ready.retain(|launcher| launcher.process != exited.process);
+                let gone = pool.ready.iter().position(|launcher| launcher.process == exited.process);
+                if let Some(launcher) = gone.and_then(|at| pool.ready.remove(at)) {
+                    launch::discard(&self.kernel, launcher);
+                }
             }
             state.running.remove(&exited.process)
         };
@@ -161,6 +164,10 @@ async fn place(kernel: Arc<Kernel>, jail: Arc<Jail>, ready: proto::LauncherReady
     };
     match made {
         Ok(launcher) => jail.ready(&kernel, class, launcher),
+        // What it was for has been told with the jail's end.
+        Err(reason) if jail.lock().control.is_none() => {
+            tracing::debug!(realm = %jail.realm, reason, "a launcher ended with its jail");
+        }
         Err(reason) => {
             tracing::error!(realm = %jail.realm, reason, "a launcher cannot be used");
             jail.refused(&kernel, class, &reason);

@@ -100,6 +100,9 @@ fn run(proc: &Arc<Proc>, launcher: Launcher, executed: Option<OwnedFd>) {
             }
         });
     }
+    drop(inner);
+    // Whoever waits to feed its input looks again.
+    proc.phase.send_modify(|_| {});
 }
 
 fn copy(tasks: &mut tokio::task::JoinSet<()>, pipe: OwnedFd, stream: &Arc<Stream>) {

@@ -97,8 +97,9 @@ impl Proc for Procs {
             return Err(Error::new(Code::Invalid, format!("{} was spawned without input", proc.pid)));
         }
         let mut phase = proc.phase.subscribe();
-        // Its pipe is there when it starts.
-        let _ = phase.wait_for(|phase| matches!(phase, Phase::Running | Phase::Exited(_))).await;
+        // Its pipe is there when it is launched: it may want to read before it says that it has started.
+        let launched = |phase: &Phase| matches!(phase, Phase::Exited(_)) || proc.lock().running.is_some();
+        let _ = phase.wait_for(launched).await;
         let stdin = proc.lock().running.as_ref().and_then(|running| running.stdin.clone());
         let closed = || Error::new(Code::Closed, format!("{} reads no more input", proc.pid));
         let stdin = stdin.ok_or_else(closed)?;

@@ -28,7 +28,7 @@ async fn wrong_names_are_told() {
     // As an ordinary user; root may read all.
     if !rustix::process::geteuid().is_root() {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(ux.on_disk("d/f"), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(ux.on_disk("d/f"), std::fs::Permissions::from_mode(0o0)).unwrap();
         refused(ux.get("/d/f").await, Code::Denied, "/d/f");
     }
 }

@@ -1,0 +1,3 @@
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    sigma_rpcgen::compile(&["proto/echo.proto"], &["proto"])
+}

@@ -1,0 +1,109 @@
+//! An SDK proc that plays the part that its arguments write, one step after the other. See [`step`] for the steps.
+
+// A step ends by a wild write: that is the point.
+#![allow(unsafe_code)]
+
+use sigmaos::{Code, Error, Pid, ProcSpec, Result, Sigma, Status};
+use std::io::{Read, Write, stdin};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sigmaos::main(async |sigma| {
+        let mut child = None;
+        for argument in std::env::args().skip(1) {
+            let (word, rest) = argument.split_once(':').unwrap_or((&argument, ""));
+            step(&sigma, &mut child, word, rest).await?;
+        }
+        Ok::<(), Error>(())
+    })
+}
+
+/// Plays one step: `word`, or `word:rest`.
+async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) -> Result<()> {
+    match word {
+        "start" => sigma.started().await,
+        // Until somebody asks for the end.
+        "wait-kill" => sigma.wait_kill().await,
+        // Whatever anybody asks.
+        "forever" => std::future::pending().await,
+        "spin" => loop {
+            std::hint::spin_loop();
+        },
+        // As long as the spinning of so many steps takes, on whatever machine.
+        "work" => {
+            (0..number(rest)).for_each(|_| std::hint::spin_loop());
+            Ok(())
+        }
+        "say" => {
+            println!("{rest}");
+            Ok(())
+        }
+        "stdout" => fill(&mut std::io::stdout(), number(rest)),
+        "stderr" => fill(&mut std::io::stderr(), number(rest)),
+        "copy-input" => {
+            let mut all = Vec::new();
+            stdin().read_to_end(&mut all).map_err(broken)?;
+            std::io::stdout().write_all(&all).map_err(broken)
+        }
+        "ok" => sigma.exited(status(rest, true)).await,
+        "err" => sigma.exited(status(rest, false)).await,
+        "fail" => Err(Error::new(Code::Invalid, rest)),
+        "exit" => std::process::exit(number(rest) as i32),
+        "abort" => std::process::abort(),
+        "segv" => {
+            // SAFETY: there is no memory at address 8: the process ends by SIGSEGV here, as the test wants.
+            unsafe { std::ptr::without_provenance_mut::<u8>(8).write_volatile(1) };
+            Ok(())
+        }
+        "eat-mib" => {
+            let mut eaten = vec![0u8; number(rest) << 20];
+            // Written page by page, so that the system must give each of them.
+            eaten.chunks_mut(4096).for_each(|page| page[0] = 1);
+            println!("ate {} MiB", std::hint::black_box(eaten).len() >> 20);
+            Ok(())
+        }
+        // BINARY,STEP,STEP…
+        "spawn" => {
+            let mut words = rest.split(',');
+            let spec = ProcSpec::new(words.next().unwrap_or_default())?.args(words);
+            let pid = sigma.spawn(spec).await?;
+            println!("{pid}");
+            *child = Some(pid);
+            Ok(())
+        }
+        "wait-child" => match child {
+            Some(pid) => sigma.wait_exit(*pid).await.map(drop),
+            None => Err(Error::new(Code::Invalid, "there is no child to wait for")),
+        },
+        "put" => {
+            let (path, text) = rest.split_once('=').unwrap_or((rest, ""));
+            sigma.put_file(path, text.to_owned()).await.map(drop)
+        }
+        "get" => {
+            println!("{}", String::from_utf8_lossy(&sigma.get_file(rest).await?));
+            Ok(())
+        }
+        _ => Err(Error::new(Code::Invalid, format!("{word:?} is not a step that an actor knows"))),
+    }
+}
+
+/// MESSAGE,DATA
+fn status(text: &str, ok: bool) -> Status {
+    let (message, data) = text.split_once(',').unwrap_or((text, ""));
+    let (message, data) = (message.to_owned(), data.to_owned().into());
+    if ok { Status::Ok { message, data } } else { Status::Err { message, data } }
+}
+
+/// Lines of 8 bytes, numbered, so that each place in the stream is known.
+fn fill(out: &mut impl Write, bytes: usize) -> Result<()> {
+    let all: String = (0..bytes.div_ceil(8)).map(|line| format!("{line:07}\n")).collect();
+    out.write_all(&all.as_bytes()[..bytes]).and_then(|()| out.flush()).map_err(broken)
+}
+
+fn number(text: &str) -> usize {
+    text.parse().unwrap_or(0)
+}
+
+fn broken(error: std::io::Error) -> Error {
+    Error::new(Code::Internal, error.to_string())
+}

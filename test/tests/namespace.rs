@@ -1,0 +1,169 @@
+//! Procs of a realm find each other by path, and talk directly; other realms see nothing of it.
+
+use sigma_test::echo::{EchoClient, Text};
+use sigma_test::{Tenant, eventually, host, story, within};
+use sigmaos::rpc::Bytes;
+use sigmaos::{Code, Pid};
+
+async fn serve(tenant: &Tenant, path: &str) -> (Pid, EchoClient) {
+    let pid = tenant.start(&format!("echo serve {path}")).await;
+    let echo = within("the device", tenant.sigma.client(&format!("{path}/rpc"))).await.unwrap();
+    (pid, echo)
+}
+
+fn text(text: &str) -> Text {
+    Text { text: text.into() }
+}
+
+#[test]
+fn two_procs_call_each_other_by_path() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        tenant.sigma.create_dir("/sn").await.unwrap();
+        let server = tenant.start("echo serve /sn/echo").await;
+        let caller = tenant.spawn("echo call /sn/echo hello").await;
+        assert!(tenant.wait_exit(caller).await.is_ok(), "{}", tenant.stderr(caller).await);
+        assert_eq!(tenant.stdout(caller).await, "hello\n");
+        // The server knows who calls, because the kernel says so.
+        let caller = tenant.spawn_lc(100, "echo who /sn/echo").await;
+        tenant.wait_exit(caller).await;
+        assert_eq!(tenant.stdout(caller).await, format!("a owner {caller} LC\n"));
+        let caller = tenant.spawn("echo who /sn/echo").await;
+        tenant.wait_exit(caller).await;
+        assert_eq!(tenant.stdout(caller).await, format!("a owner {caller} BE\n"));
+        assert_eq!(machine.ok(&["--realm", "a", "ls", "/sn/echo"]).await.matches("rpc").count(), 2);
+        tenant.kill(server).await;
+        assert!(tenant.wait_exit(server).await.is_ok());
+    });
+}
+
+#[test]
+fn many_calls_are_in_flight_on_one_handle() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let (server, echo) = serve(&tenant, "/echo").await;
+        let calls: Vec<_> = (0..500)
+            .map(|number| {
+                let echo = echo.clone();
+                tokio::spawn(async move {
+                    let payload = Bytes::from(vec![number as u8; number * 16]);
+                    let reply = echo.say_with(text(&number.to_string()), payload.clone()).await.unwrap();
+                    assert_eq!((reply.message.text, reply.payload), (number.to_string(), payload));
+                })
+            })
+            .collect();
+        // One that is never answered keeps no other from its answer, and is cancelled by dropping it.
+        let hanging = echo.hang(text("x"));
+        tokio::select! {
+            answer = hanging => panic!("{answer:?}"),
+            () = async { for call in calls { within("an answer", call).await.unwrap() } } => {}
+        }
+        assert_eq!(echo.say(text("still there")).await.unwrap().text, "still there");
+        // A payload at the limit of a frame goes through; one past it is refused before it is sent.
+        let most = Bytes::from(vec![7; sigmaos::limits::MAX_PAYLOAD]);
+        assert_eq!(echo.say_with(text(""), most.clone()).await.unwrap().payload.len(), most.len());
+        let more = Bytes::from(vec![7; most.len() + 1]);
+        assert_eq!(echo.say_with(text(""), more).await.unwrap_err().code, Code::TooLarge);
+        tenant.kill(server).await;
+        tenant.wait_exit(server).await;
+    });
+}
+
+#[test]
+fn a_killed_server_is_an_error_at_once_and_its_mount_is_gone() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let (server, echo) = serve(&tenant, "/echo").await;
+        let hanging = tokio::spawn({
+            let echo = echo.clone();
+            async move { echo.hang(text("x")).await }
+        });
+        echo.say(text("the call before has arrived")).await.unwrap();
+        let process = host::find(machine.sigmad().await, "echo serve /echo").expect("its process");
+        host::kill(process);
+        let error = within("the end of the call", hanging).await.unwrap().unwrap_err();
+        assert_eq!((error.code, error.maybe_done), (Code::Unreachable, true), "{error}");
+        let error = within("a call to a dead server", echo.say(text("x"))).await.unwrap_err();
+        assert_eq!((error.code, error.maybe_done), (Code::Unreachable, false), "{error}");
+        assert_eq!(tenant.wait_exit(server).await.to_string(), "Crashed: signal 9 (SIGKILL)");
+        // Named is told when the proc has ended, and nobody can wait for that.
+        eventually("the mount is gone", async || {
+            let found = tenant.sigma.stat("/echo").await;
+            found.is_err_and(|error| error.code == Code::NotFound).then_some(())
+        })
+        .await;
+        // The name is free for the next one.
+        let (server, echo) = serve(&tenant, "/echo").await;
+        assert_eq!(echo.say(text("again")).await.unwrap().text, "again");
+        tenant.kill(server).await;
+        tenant.wait_exit(server).await;
+    });
+}
+
+#[test]
+fn a_mount_goes_with_its_server_and_is_not_taken_by_another() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let (server, _) = serve(&tenant, "/echo").await;
+        let second = tenant.spawn("echo serve /echo").await;
+        let status = tenant.wait_exit(second).await.to_string();
+        assert!(status.contains("/echo") && status.contains(&server.to_string()), "{status}");
+        let nowhere = tenant.run("echo serve /nowhere/echo").await.to_string();
+        assert!(nowhere.starts_with("Err: serve /nowhere/echo: "), "{nowhere}");
+        tenant.kill(server).await;
+        assert!(tenant.wait_exit(server).await.is_ok());
+        eventually("the mount is gone", async || {
+            let names = tenant.sigma.read_dir("/").await.unwrap();
+            names.iter().all(|entry| entry.name != "echo").then_some(())
+        })
+        .await;
+        let missing = tenant.run("echo call /echo hello").await.to_string();
+        assert!(missing.contains("/echo"), "{missing}");
+    });
+}
+
+#[test]
+fn realms_do_not_see_each_other() {
+    story(async |machine| {
+        let (one, other) = (machine.realm("one").await, machine.realm("other").await);
+        let (server, _) = serve(&one, "/echo").await;
+        one.sigma.put_file("/secret", "of one").await.unwrap();
+        let names: Vec<_> = other.sigma.read_dir("/").await.unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["bin", "ux"]);
+        let status = other.run("echo call /echo hello").await.to_string();
+        assert!(status.starts_with("Err: open /echo/rpc: "), "{status}");
+        let status = other.run("actor start get:/secret").await.to_string();
+        assert!(status.starts_with("Err: get /secret: "), "{status}");
+        // The same names are other entries there.
+        other.sigma.put_file("/secret", "of other").await.unwrap();
+        assert_eq!(one.sigma.get_file("/secret").await.unwrap(), "of one");
+        let (other_server, echo) = serve(&other, "/echo").await;
+        assert!(echo.who(text("")).await.unwrap().text.starts_with("other "));
+        assert!(one.sigma.get_file("/bin/actor").await.is_err(), "a program of another realm");
+        for (tenant, pid) in [(one, server), (other, other_server)] {
+            tenant.kill(pid).await;
+            tenant.wait_exit(pid).await;
+        }
+    });
+}
+
+#[test]
+fn files_of_the_namespace_are_shared_within_a_realm() {
+    story(async |machine| {
+        let tenant = machine.realm("default").await;
+        tenant.sigma.create_dir_all("/a/b").await.unwrap();
+        assert!(tenant.run("actor put:/a/b/note=written").await.is_ok());
+        assert_eq!(machine.ok(&["cat", "/a/b/note"]).await, "written");
+        let read = tenant.spawn("actor get:/a/b/note").await;
+        tenant.wait_exit(read).await;
+        assert_eq!(tenant.stdout(read).await, "written\n");
+        tenant.sigma.symlink("/a/b", "/link").await.unwrap();
+        tenant.sigma.rename("/link/note", "/a/moved").await.unwrap();
+        assert_eq!(machine.ok(&["cat", "/a/moved"]).await, "written");
+        machine.fails(&["cat", "/a/b/note"], 4, &["/a/b/note"]).await;
+        machine.fails(&["rm", "/a"], 1, &["/a"]).await;
+        for path in ["/a/moved", "/a/b", "/a", "/link"] {
+            machine.ok(&["rm", path]).await;
+        }
+    });
+}

@@ -1,0 +1,223 @@
+//! Who runs, who waits and for what; LC before BE, on the host's own terms.
+
+use sigma_test::{Machine, Tenant, eventually, host, story, story_with};
+use sigmaos::{Pid, proto};
+use std::fs;
+
+/// Thousandths of a core that the machine has.
+async fn all_mcpu(machine: &Machine) -> u32 {
+    machine.status().await["cores"].as_u64().expect("cores") as u32 * 1000
+}
+
+async fn state(tenant: &Tenant, pid: Pid) -> proto::State {
+    tenant.info(pid).await.state()
+}
+
+async fn end(tenant: &Tenant, pid: Pid) {
+    tenant.kill(pid).await;
+    assert!(tenant.wait_exit(pid).await.is_ok());
+}
+
+#[test]
+fn an_lc_proc_waits_for_mcpu_says_so_and_starts_when_it_is_free() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let all = all_mcpu(machine).await;
+        let first = tenant.spawn_lc(all - 100, "actor start wait-kill").await;
+        tenant.wait_start(first).await.unwrap();
+        let second = tenant.spawn_lc(200, "actor start wait-kill").await;
+        let behind = tenant.spawn_lc(100, "actor start wait-kill").await;
+
+        let info = tenant.info(second).await;
+        assert_eq!(info.state(), proto::State::Queued);
+        let why = format!("asks for 200 mcpu; 100 of {all} are free");
+        assert!(info.waiting_for.contains(&why), "{:?} does not say {why:?}", info.waiting_for);
+        // It would fit, but must not starve the one before it.
+        let info = tenant.info(behind).await;
+        assert!(info.waiting_for.contains(&format!("waits behind {second}")), "{:?}", info.waiting_for);
+        let status = machine.status().await;
+        assert_eq!((&status["lc_reserved_mcpu"], &status["queued"]), (&(all - 100).into(), &2.into()));
+
+        end(&tenant, first).await;
+        tenant.wait_start(second).await.unwrap();
+        tenant.wait_start(behind).await.unwrap();
+        assert_eq!(tenant.info(second).await.waiting_for, "");
+        end(&tenant, second).await;
+        end(&tenant, behind).await;
+        assert_eq!(machine.status().await["lc_reserved_mcpu"], 0);
+    });
+}
+
+#[test]
+fn reservations_never_exceed_the_machine() {
+    story(async |machine| {
+        let (one, other) = (machine.realm("one").await, machine.realm("other").await);
+        let all = all_mcpu(machine).await;
+        let mut procs = Vec::new();
+        for number in 0..12 {
+            let tenant = if number % 2 == 0 { &one } else { &other };
+            procs.push((tenant, tenant.spawn_lc(all / 4, "actor start wait-kill").await));
+        }
+        // Those that fit have room; each that ends makes room for one.
+        while !procs.is_empty() {
+            let fit = procs.len().min(4);
+            let running = eventually("as many run as fit", async || {
+                let status = machine.status().await;
+                assert!(status["lc_reserved_mcpu"].as_u64() <= Some(all.into()), "{status}");
+                let mut running = Vec::new();
+                for (at, (tenant, pid)) in procs.iter().enumerate() {
+                    if state(tenant, *pid).await == proto::State::Running {
+                        running.push(at);
+                    }
+                }
+                assert!(running.len() <= 4, "{} run where 4 fit", running.len());
+                (running.len() == fit).then_some(running)
+            })
+            .await;
+            let (tenant, pid) = procs.remove(running[0]);
+            end(tenant, pid).await;
+        }
+    });
+}
+
+#[test]
+fn the_realm_that_has_less_goes_next() {
+    story(async |machine| {
+        let (greedy, modest) = (machine.realm("greedy").await, machine.realm("modest").await);
+        let all = all_mcpu(machine).await;
+        let running = greedy.spawn_lc(all, "actor start wait-kill").await;
+        greedy.wait_start(running).await.unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..5 {
+            waiting.push(greedy.spawn_lc(all, "actor start wait-kill").await);
+        }
+        let other = modest.spawn_lc(all, "actor start wait-kill").await;
+        // At most one start of another realm before it.
+        end(&greedy, running).await;
+        eventually("the modest realm's proc runs, after one of the other's at most", async || {
+            if state(&modest, other).await == proto::State::Running {
+                return Some(());
+            }
+            for pid in waiting.clone() {
+                if state(&greedy, pid).await == proto::State::Running {
+                    assert_eq!(waiting.len(), 5, "a second proc of the greedy realm goes first");
+                    waiting.retain(|each| *each != pid);
+                    end(&greedy, pid).await;
+                }
+            }
+            None
+        })
+        .await;
+        for pid in waiting {
+            greedy.kill(pid).await;
+        }
+        end(&modest, other).await;
+    });
+}
+
+/// The process of a proc, as the host sees it.
+async fn process(machine: &Machine, line: &str) -> u32 {
+    let sigmad = machine.sigmad().await;
+    eventually(line, async || host::find(sigmad, line)).await
+}
+
+#[test]
+fn a_be_proc_is_idle_to_the_host_and_an_lc_proc_is_not() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let (be, lc) = ("actor start say:be wait-kill", "actor start say:lc wait-kill");
+        let plain_line = "plain say:plain handle-term wait";
+        let be_pid = tenant.start(be).await;
+        let plain_pid = tenant.start(plain_line).await;
+        let lc_pid = tenant.spawn_lc(500, lc).await;
+        tenant.wait_start(lc_pid).await.unwrap();
+        let idle = [process(machine, be).await, process(machine, plain_line).await];
+        let served = process(machine, lc).await;
+        // sched(7): 5 is SCHED_IDLE. Each thread counts.
+        for idle in idle {
+            assert!(!host::policies(idle).is_empty() && host::policies(idle).iter().all(|policy| *policy == 5));
+        }
+        assert!(host::policies(served).iter().all(|policy| *policy == 0), "{:?}", host::policies(served));
+
+        if machine.has_cgroups().await {
+            let group = |pid| host::cgroup(pid, "cpu").expect("its control group");
+            let id = machine.status().await["machine"].as_str().unwrap().to_owned();
+            let (be_group, lc_group) = (group(idle[0]), group(served));
+            assert!(be_group.to_string_lossy().contains(&format!("sigmaos-{id}/be/a/")), "{be_group:?}");
+            assert!(lc_group.to_string_lossy().contains(&format!("sigmaos-{id}/lc/a/")), "{lc_group:?}");
+            let idle_of = |group: &std::path::Path| {
+                let class = group.ancestors().nth(2).expect("class, realm, slot");
+                fs::read_to_string(class.join("cpu.idle")).expect("cpu.idle of the class").trim().to_owned()
+            };
+            assert_eq!((idle_of(&be_group), idle_of(&lc_group)), ("1".into(), "0".into()));
+            let memory = host::cgroup(idle[0], "memory").expect("its memory group");
+            let limit = ["memory.limit_in_bytes", "memory.max"];
+            let limit = limit.iter().find_map(|file| fs::read_to_string(memory.join(file)).ok()).unwrap();
+            assert_eq!(limit.trim(), sigmaos::limits::DEFAULT_MEMORY.to_string());
+            assert_ne!(group(idle[0]), group(idle[1]), "each proc has a group of its own");
+        }
+        end(&tenant, be_pid).await;
+        end(&tenant, lc_pid).await;
+        tenant.kill(plain_pid).await;
+        tenant.wait_exit(plain_pid).await;
+    });
+}
+
+#[test]
+fn without_cgroups_be_procs_are_idle_all_the_same_and_status_says_what_is_lost() {
+    story_with(&["--insecure-without", "cgroup"], async |machine| {
+        let tenant = machine.realm("a").await;
+        let line = "actor start say:be wait-kill";
+        let pid = tenant.start(line).await;
+        let process = process(machine, line).await;
+        assert_eq!(host::policies(process), [5]);
+        let (on, note) = machine.layer("cgroup").await;
+        assert!(!on && note.contains("--insecure-without=cgroup"), "{note}");
+        let path = host::cgroup(process, "cpu");
+        assert!(path.is_none_or(|path| !path.to_string_lossy().contains("sigmaos-")));
+        end(&tenant, pid).await;
+    });
+}
+
+#[test]
+fn parents_that_wait_for_their_children_do_not_deadlock_the_machine() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        // More than the machine has cores, each of which keeps its place while it waits.
+        let parents = 4 * machine.status().await["cores"].as_u64().unwrap();
+        let mut pids = Vec::new();
+        for _ in 0..parents {
+            pids.push(tenant.spawn("actor start spawn:/bin/actor,start,work:1000,ok:done wait-child").await);
+        }
+        for pid in pids {
+            assert!(tenant.wait_exit(pid).await.is_ok());
+        }
+        let statuses = tenant.sigma.procs(true).await.unwrap();
+        assert_eq!(statuses.len() as u64, 2 * parents);
+    });
+}
+
+#[test]
+fn be_procs_beyond_the_cores_wait_their_turn() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let cores = machine.status().await["cores"].as_u64().unwrap() as usize;
+        let mut pids = Vec::new();
+        for _ in 0..cores * 4 {
+            let spec = tenant.spec("actor start spin").await.grace(std::time::Duration::ZERO);
+            pids.push(tenant.spawn_spec(spec).await);
+        }
+        tenant.wait_start(pids[0]).await.unwrap();
+        let last = *pids.last().unwrap();
+        let info = tenant.info(last).await;
+        assert_eq!(info.state(), proto::State::Queued, "busy procs leave no core idle");
+        assert!(info.waiting_for.contains("BE procs run on"), "{:?}", info.waiting_for);
+        // An LC proc does not wait for any of them.
+        let lc = tenant.spawn_lc(1000, "actor start ok:served").await;
+        assert_eq!(tenant.wait_exit(lc).await.to_string(), "Ok: served");
+        for pid in pids {
+            tenant.kill(pid).await;
+            tenant.wait_exit(pid).await;
+        }
+    });
+}
