@@ -179,6 +179,52 @@ fn refused(machine: &Machine, bytes: &[u8]) -> String {
 }
 
 #[test]
+fn garbage_on_its_door_costs_a_proc_its_door_and_nobody_anything_else() {
+    story(async |machine| {
+        let neighbour = Neighbour::moves_in(machine).await;
+        let tenant = machine.realm("a").await;
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let mut huge = Frame::new(Kind::Call, 1, "Proc.List", &proto::Empty {}).encode();
+        huge[..4].fill(0xff);
+        let hello = wire::hello(None).encode();
+        let accept = Frame { fds: 1, ..Frame::new(Kind::Notice, 0, "Link.Accept", &proto::Accept::default()) };
+        let garbage = [
+            ("huge", huge.to_vec()),
+            ("ones", vec![0xff; 64]),
+            ("text", b"GET / HTTP/1.1 and so on and on\r\n".to_vec()),
+            ("a call first", Frame::new(Kind::Call, 1, "Proc.List", &proto::Empty {}).encode().to_vec()),
+            ("two greetings", [hello.to_vec(), hello.to_vec()].concat()),
+            ("a descriptor that is not there", [hello.to_vec(), accept.encode().to_vec()].concat()),
+        ];
+        for (what, bytes) in garbage {
+            let pid = tenant.start(&format!("plain door:{} say:went-on exit:0", hex(&bytes))).await;
+            assert_eq!(tenant.wait_exit(pid).await, Status::ok(), "{what}");
+            let said = tenant.stdout(pid).await;
+            assert!(said.contains("the door was closed: ") && said.ends_with("went-on\n"), "{what}: {said}");
+            neighbour.is_well().await;
+        }
+        assert!(tenant.run("actor start").await.is_ok());
+        neighbour.moves_out().await;
+    });
+}
+
+#[test]
+fn a_proc_has_no_rights_of_the_operator() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let shutdown = Frame::new(Kind::Call, 1, "Admin.Shutdown", &proto::Empty {}).encode();
+        // What follows closes the connection, so that the answer before it can be read to its end.
+        let bytes = [wire::hello(None).encode().to_vec(), shutdown.to_vec(), vec![0xff; 64]].concat();
+        let pid = tenant.start(&format!("plain door:{}", hex(&bytes))).await;
+        tenant.wait_exit(pid).await;
+        let said = tenant.stdout(pid).await;
+        assert!(said.contains("does not implement Admin.Shutdown"), "{said}");
+        machine.ok(&["run", "hello"]).await;
+    });
+}
+
+#[test]
 fn garbage_on_the_local_socket_closes_that_connection_and_nothing_else() {
     story(async |machine| {
         let neighbour = Neighbour::moves_in(machine).await;

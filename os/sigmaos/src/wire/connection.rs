@@ -5,6 +5,7 @@ use super::socket::Socket;
 use super::{Driver, Greeter, MAX_QUEUED};
 use crate::{Code, Error, Result};
 use futures_util::task::AtomicWaker;
+use rustix::net::{Shutdown, shutdown};
 use sigma_abi::frame::{Frame, Kind};
 use slab::Slab;
 use std::os::fd::OwnedFd;
@@ -85,6 +86,8 @@ impl Shared {
         }
         self.room.notify_waiters();
         self.driver.wake();
+        // Handles may live on; the other side must see the end now. It may have gone before, which is no error.
+        let _ = shutdown(&self.socket.stream, Shutdown::Both);
     }
 }
 

@@ -1,0 +1,60 @@
+//! One story that root and an ordinary user both live through: boot, run, look around, keep files, end.
+//!
+//! `cargo xtask test` also runs this executable as uid 65534, which may make no control groups and owns no range of uids.
+
+use sigma_test::{host, story};
+use sigmaos::Status;
+
+#[test]
+fn whoever_boots_a_machine_has_a_sandbox_and_a_namespace() {
+    story(async |machine| {
+        let root = rustix::process::geteuid().is_root();
+        let said = machine.cli(&["run", "hello"]).await;
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        assert!(said.stdout.contains("hello from "), "{}", said.stdout);
+
+        // Every layer but control groups is on for everybody.
+        for layer in ["user", "pid", "mount", "net", "ipc", "capabilities", "rlimits", "landlock", "seccomp"] {
+            assert_eq!(machine.layer(layer).await, (true, String::new()), "{layer}");
+        }
+        let (on, note) = machine.layer("cgroup").await;
+        if !root {
+            assert!(!on, "an ordinary user here cannot make control groups");
+        }
+        assert!(on || note.starts_with("none: "), "what is missing is said: {note}");
+
+        let tenant = machine.realm("default").await;
+        let hostile = tenant.spawn("hostile").await;
+        let status = tenant.wait_exit(hostile).await;
+        let tried = tenant.stdout(hostile).await;
+        let allowed: Vec<_> = tried.lines().filter(|line| !line.contains(": refused ")).collect();
+        assert_eq!((allowed, status), (vec![], Status::ok()));
+        let probe = tenant.spawn_followed("probe 9").await;
+        let seen = tenant.said(probe, "ready: yes").await;
+        for line in ["threads: work", "file: errno 1", "net: errno 1"] {
+            assert!(seen.contains(line), "{seen}");
+        }
+        tenant.feed(probe, "").await.unwrap();
+        tenant.wait_exit(probe).await;
+
+        // BE procs leave the cores to others, with control groups or without.
+        let be = tenant.start("actor start say:be wait-kill").await;
+        let process = host::find(machine.sigmad().await, "actor start say:be wait-kill").expect("its process");
+        assert_eq!(host::policies(process), [5]);
+        tenant.kill(be).await;
+        tenant.wait_exit(be).await;
+
+        // Files on the realm's disk.
+        let put = machine.cli_with(&["put", "-", "/ux/~local/note"], b"kept").await;
+        assert_eq!(put.code, 0, "{}", put.stderr);
+        let copy = machine.state().join("copy");
+        machine.ok(&["get", "/ux/~local/note", copy.to_str().unwrap()]).await;
+        assert_eq!(std::fs::read_to_string(copy).unwrap(), "kept");
+        assert!(machine.ok(&["ls", "/ux/~local"]).await.contains("note"));
+        machine.ok(&["rm", "/ux/~local/note"]).await;
+
+        machine.kill_9_sigmad().await;
+        machine.boot_again().await;
+        machine.ok(&["run", "hello"]).await;
+    });
+}
