@@ -191,7 +191,8 @@ impl Machine {
 
     /// What a machine that has ended left behind.
     fn leftovers(&self) -> Vec<String> {
-        let processes = self.processes().into_iter().map(|pid| format!("process {pid}: {}", host::command(pid)));
+        let processes =
+            self.processes().into_iter().map(|pid| format!("process {pid}: {}", host::command(pid)));
         let groups = host::cgroups(&format!("sigmaos-{}", self.id));
         let groups = groups.into_iter().map(|group| format!("control group {}", group.display()));
         let mounts = host::mounts_below(self.state()).into_iter().map(|mount| format!("mount {mount}"));
@@ -228,7 +229,8 @@ impl Said {
 }
 
 fn dist() -> PathBuf {
-    let dist = std::env::var_os("SIGMA_DIST").map(PathBuf::from).filter(|dist| dist.join("bin/sigma").exists());
+    let dist =
+        std::env::var_os("SIGMA_DIST").map(PathBuf::from).filter(|dist| dist.join("bin/sigma").exists());
     dist.expect("SIGMA_DIST must name an installation: 'cargo xtask build' makes target/dist")
 }
 

@@ -114,7 +114,8 @@ impl Tenant {
         let mut all = Vec::new();
         let mut offset = 0;
         loop {
-            let output = within(&format!("the output of {pid}"), self.sigma.output(pid, stderr, offset)).await;
+            let output =
+                within(&format!("the output of {pid}"), self.sigma.output(pid, stderr, offset)).await;
             let output = output.expect("the proc is known");
             offset = output.offset + output.bytes.len() as u64;
             all.extend_from_slice(&output.bytes);

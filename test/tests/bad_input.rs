@@ -209,7 +209,8 @@ async fn without_namespaces(machine: &Machine, args: &[&str]) -> Said {
     let mut command = tokio::process::Command::new("unshare");
     command.args(["--user", "--map-root-user", "sh", "-c", forbid, "sh"]).arg(sigma.as_std().get_program());
     command.args(args).env("SIGMA_STATE", machine.state()).stdin(Stdio::null());
-    let output = within("sigma in a user namespace", command.output()).await.expect("unshare can be executed");
+    let output =
+        within("sigma in a user namespace", command.output()).await.expect("unshare can be executed");
     Said {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -225,7 +226,9 @@ fn without_user_namespaces_no_proc_runs_and_the_reason_is_told() {
         // It fails closed: the proc does not run.
         let said = machine.cli(&["run", "hello"]).await;
         assert_eq!((said.code, said.stdout.as_str()), (125, ""), "{}", said.stderr);
-        for word in ["not started", "\"user\" cannot be set up", "max_user_namespaces", "--insecure-without=user"] {
+        for word in
+            ["not started", "\"user\" cannot be set up", "max_user_namespaces", "--insecure-without=user"]
+        {
             assert!(said.stderr.contains(word), "{:?} does not say {word:?}", said.stderr);
         }
         assert!(!machine.layer("user").await.0);

@@ -8,7 +8,11 @@ fn up_run_hello_down() {
     story(async |machine| {
         let said = machine.cli(&["run", "hello"]).await;
         assert_eq!(said.code, 0, "{}", said.stderr);
-        assert!(said.stdout.contains("hello from ") && said.stdout.contains("in realm default"), "{}", said.stdout);
+        assert!(
+            said.stdout.contains("hello from ") && said.stdout.contains("in realm default"),
+            "{}",
+            said.stdout
+        );
         assert!(said.stdout.contains("/ holds bin, ux"), "{}", said.stdout);
         // Its status, and each step of its start (thesis, Figure 4.2).
         for word in [" Ok;", "started in ", "queue ", "binary ", "jail ", "launch ", "start ", "ran "] {

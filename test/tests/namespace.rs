@@ -128,7 +128,8 @@ fn realms_do_not_see_each_other() {
         let (one, other) = (machine.realm("one").await, machine.realm("other").await);
         let (server, _) = serve(&one, "/echo").await;
         one.sigma.put_file("/secret", "of one").await.unwrap();
-        let names: Vec<_> = other.sigma.read_dir("/").await.unwrap().into_iter().map(|entry| entry.name).collect();
+        let names: Vec<_> =
+            other.sigma.read_dir("/").await.unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, ["bin", "ux"]);
         let status = other.run("echo call /echo hello").await.to_string();
         assert!(status.starts_with("Err: open /echo/rpc: "), "{status}");

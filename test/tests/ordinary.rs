@@ -14,7 +14,8 @@ fn whoever_boots_a_machine_has_a_sandbox_and_a_namespace() {
         assert!(said.stdout.contains("hello from "), "{}", said.stdout);
 
         // Every layer but control groups is on for everybody.
-        for layer in ["user", "pid", "mount", "net", "ipc", "capabilities", "rlimits", "landlock", "seccomp"] {
+        for layer in ["user", "pid", "mount", "net", "ipc", "capabilities", "rlimits", "landlock", "seccomp"]
+        {
             assert_eq!(machine.layer(layer).await, (true, String::new()), "{layer}");
         }
         let (on, note) = machine.layer("cgroup").await;
@@ -39,7 +40,8 @@ fn whoever_boots_a_machine_has_a_sandbox_and_a_namespace() {
 
         // BE procs leave the cores to others, with control groups or without.
         let be = tenant.start("actor start say:be wait-kill").await;
-        let process = host::find(machine.sigmad().await, "actor start say:be wait-kill").expect("its process");
+        let process =
+            host::find(machine.sigmad().await, "actor start say:be wait-kill").expect("its process");
         assert_eq!(host::policies(process), [5]);
         tenant.kill(be).await;
         tenant.wait_exit(be).await;

@@ -221,7 +221,11 @@ fn output_outlives_the_proc_head_and_tail() {
         assert!(kept.starts_with("0000000\n0000001\n"), "its head");
         assert!(kept.ends_with(&format!("{:07}\n", MIB / 8 - 1)), "its tail");
         let lines: Vec<usize> = kept.lines().map(|line| line.parse().expect("a whole line")).collect();
-        assert_eq!(lines.windows(2).filter(|pair| pair[1] != pair[0] + 1).count(), 1, "one gap, in the middle");
+        assert_eq!(
+            lines.windows(2).filter(|pair| pair[1] != pair[0] + 1).count(),
+            1,
+            "one gap, in the middle"
+        );
     });
 }
 
@@ -259,7 +263,11 @@ fn sigma_run_is_like_a_command_of_the_shell() {
             assert_eq!(said.code, code, "{step}: {}", said.stderr);
         }
         let said = machine.cli(&["run", "--env", "PROBE=seen", "probe", "9"]).await;
-        assert!(said.stdout.contains("args: probe 9") && said.stdout.contains("env: seen"), "{}", said.stdout);
+        assert!(
+            said.stdout.contains("args: probe 9") && said.stdout.contains("env: seen"),
+            "{}",
+            said.stdout
+        );
     });
 }
 
@@ -276,7 +284,8 @@ fn an_interrupt_of_sigma_run_ends_its_proc() {
             let stderr = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(code), "{line}: {stderr}");
             assert!(stderr.contains("ending "), "{stderr}");
-            eventually("the process of the proc ends", async || (!host::is_alive(process)).then_some(())).await;
+            eventually("the process of the proc ends", async || (!host::is_alive(process)).then_some(()))
+                .await;
         }
     });
 }

@@ -76,7 +76,10 @@ fn a_proc_sees_nothing_of_the_host() {
         assert_eq!(host::status(process, "NoNewPrivs:").as_deref(), Some("1"));
         assert_eq!(host::status(process, "Seccomp:").as_deref(), Some("2"));
         let uids = host::status(process, "Uid:").unwrap();
-        assert!(uids.split_whitespace().all(|uid| uid != "0"), "root inside or not, it is not root here: {uids}");
+        assert!(
+            uids.split_whitespace().all(|uid| uid != "0"),
+            "root inside or not, it is not root here: {uids}"
+        );
         for namespace in ["user", "pid", "mnt", "net", "ipc", "uts", "cgroup"] {
             let of = |pid: u32| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap();
             assert_ne!(of(process), of(std::process::id()), "{namespace}");
@@ -88,7 +91,9 @@ fn a_proc_sees_nothing_of_the_host() {
         fds.sort_by_key(std::fs::DirEntry::file_name);
         let fds: Vec<_> = fds
             .iter()
-            .map(|fd| std::fs::read_link(fd.path()).unwrap().to_string_lossy().split(':').next().unwrap().to_owned())
+            .map(|fd| {
+                std::fs::read_link(fd.path()).unwrap().to_string_lossy().split(':').next().unwrap().to_owned()
+            })
             .collect();
         assert_eq!(fds, ["pipe", "pipe", "pipe", "socket"]);
         let adjusted = std::fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
@@ -117,7 +122,9 @@ fn two_realms_have_jails_and_uids_of_their_own() {
         let distinct = |what: &dyn Fn(u32) -> String| assert_ne!(what(processes[0]), what(processes[1]));
         distinct(&|pid| host::status(pid, "Uid:").unwrap());
         for namespace in ["user", "pid", "mnt", "net", "ipc"] {
-            distinct(&|pid| std::fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap().display().to_string());
+            distinct(&|pid| {
+                std::fs::read_link(format!("/proc/{pid}/ns/{namespace}")).unwrap().display().to_string()
+            });
         }
         one.kill(pids[0]).await;
         other.kill(pids[1]).await;
@@ -187,7 +194,8 @@ fn garbage_on_its_door_costs_a_proc_its_door_and_nobody_anything_else() {
         let mut huge = Frame::new(Kind::Call, 1, "Proc.List", &proto::Empty {}).encode();
         huge[..4].fill(0xff);
         let hello = wire::hello(None).encode();
-        let accept = Frame { fds: 1, ..Frame::new(Kind::Notice, 0, "Link.Accept", &proto::Accept::default()) };
+        let accept =
+            Frame { fds: 1, ..Frame::new(Kind::Notice, 0, "Link.Accept", &proto::Accept::default()) };
         let garbage = [
             ("huge", huge.to_vec()),
             ("ones", vec![0xff; 64]),

@@ -135,7 +135,9 @@ fn a_be_proc_is_idle_to_the_host_and_an_lc_proc_is_not() {
         let served = process(machine, lc).await;
         // sched(7): 5 is SCHED_IDLE. Each thread counts.
         for idle in idle {
-            assert!(!host::policies(idle).is_empty() && host::policies(idle).iter().all(|policy| *policy == 5));
+            assert!(
+                !host::policies(idle).is_empty() && host::policies(idle).iter().all(|policy| *policy == 5)
+            );
         }
         assert!(host::policies(served).iter().all(|policy| *policy == 0), "{:?}", host::policies(served));
 

@@ -30,7 +30,9 @@ fn main() -> ExitCode {
                 println!("{}", echo.who(Text::default()).await?.text);
                 Ok(())
             }
-            _ => Err(Error::new(Code::Invalid, "usage: echo serve PATH | echo call PATH TEXT | echo who PATH")),
+            _ => {
+                Err(Error::new(Code::Invalid, "usage: echo serve PATH | echo call PATH TEXT | echo who PATH"))
+            }
         }
     })
 }

@@ -37,7 +37,10 @@ fn door(hex: &str) -> std::io::Result<()> {
     let mut said = Vec::new();
     // One that is closed with bytes unread is reset; that is an end, too.
     let _ = door.read_to_end(&mut said);
-    println!("the door was closed: {}", String::from_utf8_lossy(&said).replace(|c: char| c.is_control(), " "));
+    println!(
+        "the door was closed: {}",
+        String::from_utf8_lossy(&said).replace(|c: char| c.is_control(), " ")
+    );
     stdout().flush()
 }
 
