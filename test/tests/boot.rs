@@ -1,5 +1,8 @@
 //! A machine boots, is used, is hurt, and ends.
 
+// A story that cannot go on fails at once, where it stands.
+#![allow(clippy::unwrap_used)]
+
 use sigma_test::{eventually, host, story, within};
 use sigmaos::Pid;
 

@@ -1,5 +1,8 @@
 //! How procs begin and end: every cause, every way to wait for it, and what they leave behind.
 
+// A story that cannot go on fails at once, where it stands.
+#![allow(clippy::unwrap_used)]
+
 use sigma_test::{Machine, eventually, host, story};
 use sigmaos::{Cause, Code, Pid, Status, proto};
 use std::time::Duration;

@@ -1,5 +1,8 @@
 //! What a hostile proc, or a hostile peer, can do through the whole system: nothing.
 
+// A story that cannot go on fails at once, where it stands.
+#![allow(clippy::unwrap_used)]
+
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 use sigma_abi::frame::{Frame, Kind};
 use sigma_test::echo::{EchoClient, Text};

@@ -1,5 +1,8 @@
 //! Who runs, who waits and for what; LC before BE, on the host's own terms.
 
+// A story that cannot go on fails at once, where it stands.
+#![allow(clippy::unwrap_used)]
+
 use sigma_test::{Machine, Tenant, eventually, host, story, story_with};
 use sigmaos::{Pid, proto};
 use std::fs;

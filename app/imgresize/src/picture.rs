@@ -10,6 +10,7 @@
 mod header;
 mod jpeg;
 mod png;
+mod source;
 
 pub use header::Header;
 

@@ -4,11 +4,12 @@
 //! stand against it: the file must have its end marker, and the decoder runs in its strict mode, which refuses
 //! codes that do not exist. What passes both is damage that looks like data: JPEG has no checksums.
 
+use super::source::Source;
 use super::{Error, Format, Header, Picture, check_size};
 use image::ColorType;
 use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
-use zune_jpeg::zune_core::bytestream::ZCursor;
+
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
@@ -31,7 +32,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, Error> {
         .set_strict_mode(true)
         .set_max_width(usize::from(u16::MAX))
         .set_max_height(usize::from(u16::MAX));
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    let mut decoder = JpegDecoder::new_with_options(Source::new(bytes), options);
     decoder.decode_headers().map_err(damaged)?;
 
     let info = decoder.info().ok_or_else(|| damaged("it has no frame header"))?;
