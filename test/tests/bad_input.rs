@@ -65,7 +65,7 @@ fn a_missing_path_is_named() {
         let file = write(machine, "file", b"x");
         machine.ok(&["put", file.to_str().unwrap(), "/file"]).await;
         machine.fails(&["put", file.to_str().unwrap(), "/file/below"], 1, &["/file"]).await;
-        machine.fails(&["cat", "relative"], 1, &["relative", "begins with '/'"]).await;
+        machine.fails(&["cat", "relative"], 1, &["relative", "begin with '/'"]).await;
         machine.fails(&["cat", "/"], 1, &["/"]).await;
     });
 }

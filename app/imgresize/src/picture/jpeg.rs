@@ -9,7 +9,6 @@ use super::{Error, Format, Header, Picture, check_size};
 use image::ColorType;
 use image::metadata::Orientation;
 use zune_jpeg::JpegDecoder;
-
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
