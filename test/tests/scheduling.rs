@@ -6,6 +6,10 @@
 use sigma_test::{Machine, Tenant, eventually, host, story, story_with};
 use sigmaos::{Pid, proto};
 use std::fs;
+use std::sync::{Mutex, PoisonError};
+
+/// Stories that need idle cores of the host, and those that leave none, are told one after the other.
+static IDLE_CORES: Mutex<()> = Mutex::new(());
 
 /// Thousandths of a core that the machine has.
 async fn all_mcpu(machine: &Machine) -> u32 {
@@ -186,6 +190,7 @@ fn without_cgroups_be_procs_are_idle_all_the_same_and_status_says_what_is_lost()
 
 #[test]
 fn parents_that_wait_for_their_children_do_not_deadlock_the_machine() {
+    let _cores = IDLE_CORES.lock().unwrap_or_else(PoisonError::into_inner);
     story(async |machine| {
         let tenant = machine.realm("a").await;
         // More than the machine has cores, each of which keeps its place while it waits.
@@ -204,6 +209,7 @@ fn parents_that_wait_for_their_children_do_not_deadlock_the_machine() {
 
 #[test]
 fn be_procs_beyond_the_cores_wait_their_turn() {
+    let _cores = IDLE_CORES.lock().unwrap_or_else(PoisonError::into_inner);
     story(async |machine| {
         let tenant = machine.realm("a").await;
         let cores = machine.status().await["cores"].as_u64().unwrap() as usize;

@@ -138,7 +138,11 @@ impl Binaries {
         // The descriptor for writing is closed first: a program that is open for writing cannot be executed.
         let name = upload.name.clone();
         drop(upload);
-        load(&blob, &digest).map_err(|error| error.context(format!("{name:?} cannot run")))
+        load(&blob, &digest).map_err(|error| {
+            // What cannot run is under no name, so nobody misses it.
+            let _ = fs::remove_file(&blob);
+            error.context(format!("{name:?} cannot run"))
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Binary>> {

@@ -60,9 +60,12 @@ fn door_of(kernel: &Kernel, client: &Client, mount: &Path, endpoint: &proto::End
 pub(crate) fn introduce(server: &Connection, mount: &Path, caller: &proto::Caller) -> Result<OwnedFd> {
     let (callers, servers) = pair(caller)?;
     let accept = proto::Accept { mount: mount.to_string() };
-    server
-        .send(Frame::new(Kind::Notice, 0, "Link.Accept", &accept), vec![servers])
-        .map_err(|_| Error::new(Code::Unreachable, format!("the server of {mount} has ended")))?;
+    server.send(Frame::new(Kind::Notice, 0, "Link.Accept", &accept), vec![servers]).map_err(|error| {
+        match error.code {
+            Code::Busy => error.context(format!("the server of {mount}")),
+            _ => Error::new(Code::Unreachable, format!("the server of {mount} has ended")),
+        }
+    })?;
     Ok(callers)
 }
 

@@ -58,9 +58,13 @@ pub(crate) async fn measure(kernel: Arc<Kernel>) {
     loop {
         kernel.scheduler.waiting.notified().await;
         let mut meter = IdleMeter::default();
+        let mut idle = 0;
         while kernel.scheduler.load().be_queued > 0 {
-            let mcpu = meter.read(kernel.capacity.cores);
-            kernel.schedule(Event::Idle { mcpu });
+            // Parts of a core add up: on a machine that is never wholly idle, parents that wait for their children would
+            // otherwise keep them out for good.
+            idle = (idle + meter.read(kernel.capacity.cores)).min(kernel.capacity.cores * 1000);
+            kernel.schedule(Event::Idle { mcpu: idle });
+            idle %= 1000;
             tokio::time::sleep(MEASURE_EVERY).await;
         }
     }

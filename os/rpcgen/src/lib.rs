@@ -105,7 +105,8 @@ impl Stubs {
         writeln!(out, "#[derive(Clone, Debug)]\npub struct {name}Client(pub {rt}::Device);\n")?;
         writeln!(out, "impl From<{rt}::Device> for {name}Client {{")?;
         writeln!(out, "    fn from(device: {rt}::Device) -> Self {{\n        Self(device)\n    }}\n}}\n")?;
-        writeln!(out, "impl {name}Client {{")?;
+        writeln!(out, "// A caller needs some of the methods, and rarely all.")?;
+        writeln!(out, "#[allow(dead_code)]\nimpl {name}Client {{")?;
         for method in &service.methods {
             let Method { name: function, input_type, output_type, .. } = method;
             write_docs(&method.comments.leading, "    ", out)?;

@@ -16,13 +16,19 @@ pub(crate) struct Opened {
     pub(crate) handle: u32,
 }
 
+impl Opened {
+    pub(crate) fn new(device: Device, handle: u32) -> Self {
+        Self { device, handle }
+    }
+}
+
 impl Drop for Opened {
     fn drop(&mut self) {
         // Closed already: the server may have given the number to another.
         if self.handle == 0 {
             return;
         }
-        let close = proto::CloseRequest { handle: self.handle };
+        let close = proto::CloseRequest { handle: self.handle, discard: true };
         let frame = Frame::new(Kind::Notice, 0, "Namespace.Close", &close);
         // A server that has gone has closed it already.
         let _ = self.device.connection().send(frame, Vec::new());
@@ -38,7 +44,7 @@ pub struct File {
 
 impl File {
     pub(crate) fn new(device: Device, handle: u32) -> Self {
-        Self { object: Opened { device, handle }, offset: 0 }
+        Self { object: Opened::new(device, handle), offset: 0 }
     }
 
     /// Reads from the offset on, and moves it. Empty at the end.
@@ -96,7 +102,8 @@ impl File {
     /// # Errors
     /// What the server could not keep.
     pub async fn close(mut self) -> Result<()> {
-        let closed = self.namespace().close(proto::CloseRequest { handle: self.object.handle }).await;
+        let request = proto::CloseRequest { handle: self.object.handle, discard: false };
+        let closed = self.namespace().close(request).await;
         self.object.handle = 0;
         closed.map(drop)
     }

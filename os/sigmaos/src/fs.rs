@@ -222,7 +222,7 @@ impl Sigma {
         let request = proto::OpenRequest { read: true, write: true, ..Default::default() };
         let (device, opened) = self.open_at(path, request).await?;
         if opened.stat.is_none_or(|stat| stat.kind() != proto::Kind::RpcDevice) {
-            drop(Opened { device, handle: opened.handle });
+            drop(Opened::new(device, opened.handle));
             return Err(Error::new(Code::Invalid, format!("{path} is not an rpc device")));
         }
         Ok(Device::opened(device.connection().clone(), opened.handle))

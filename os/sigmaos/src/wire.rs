@@ -23,6 +23,10 @@ use sigma_abi::proto;
 /// Bytes that wait to be written on one connection, past which callers wait and servers stop reading.
 pub const MAX_QUEUED: usize = 1 << 20;
 
+/// Bytes that may wait on a connection when a descriptor is to follow them; past that its peer does not read, and each
+/// further descriptor would be one less for everybody else.
+pub const MAX_QUEUED_BEFORE_DESCRIPTORS: usize = 4 << 10;
+
 /// Bytes of calls that one connection may have in flight at a server, past which the server stops reading.
 pub const MAX_IN_FLIGHT_BYTES: usize = 16 << 20;
 

@@ -46,7 +46,7 @@ impl wire::Session for Connected {
     /// A close that nobody waits for is what remains of a handle that was dropped: a draft is not kept.
     fn notice(&self, frame: sigma_abi::frame::Frame, fds: Vec<OwnedFd>) -> Result<()> {
         if frame.method() == "Namespace.Close"
-            && let Ok(proto::CloseRequest { handle }) = frame.message()
+            && let Ok(proto::CloseRequest { handle, .. }) = frame.message()
         {
             self.session.discard(handle);
             return Ok(());

@@ -69,7 +69,7 @@ impl Ux {
     }
 
     async fn close(&self, handle: u32) -> Result<()> {
-        self.client.close(proto::CloseRequest { handle }).await.map(drop)
+        self.client.close(proto::CloseRequest { handle, discard: false }).await.map(drop)
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {

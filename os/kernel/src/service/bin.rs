@@ -116,7 +116,10 @@ impl Namespace for BinSession {
     }
 
     async fn close(&self, request: Request<proto::CloseRequest>) -> Result<Response<proto::Empty>> {
-        if let Open::Writing(upload) = &*self.open.remove(request.message.handle)? {
+        let proto::CloseRequest { handle, discard } = request.message;
+        if let Open::Writing(upload) = &*self.open.remove(handle)?
+            && !discard
+        {
             let upload = upload.lock().unwrap_or_else(PoisonError::into_inner).take();
             upload.map(|upload| self.binaries.commit(upload)).transpose()?;
         }

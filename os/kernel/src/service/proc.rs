@@ -3,11 +3,16 @@
 use crate::kernel::Kernel;
 use crate::proc::{Phase, Proc as Record};
 use crate::session::Client;
+use prost::Message;
+use sigma_abi::limits::MAX_HEAD;
 use sigma_abi::{Code, Error, Result, Status, proto};
 use sigmaos::rpc::{Request, Response};
 use sigmaos::stub::Proc;
 use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
+
+/// Bytes of a list of procs.
+const MAX_LISTED: usize = MAX_HEAD / 2;
 
 pub(crate) struct Procs {
     pub(crate) kernel: Arc<Kernel>,
@@ -80,7 +85,17 @@ impl Proc for Procs {
 
     async fn list(&self, request: Request<proto::ListRequest>) -> Result<Response<proto::ProcList>> {
         let procs = self.kernel.procs.list(self.client.realm()?, request.message.all);
-        Ok(proto::ProcList { procs: procs.iter().map(|proc| self.kernel.info(proc)).collect() }.into())
+        let mut room = MAX_LISTED;
+        // The newest are kept where not all fit.
+        let fitting = procs.iter().rev().map(|proc| self.kernel.info(proc)).take_while(|info| {
+            let length = info.encoded_len();
+            room = room.saturating_sub(length);
+            room > 0
+        });
+        let mut listed: Vec<_> = fitting.collect();
+        listed.reverse();
+        let more = listed.len() < procs.len();
+        Ok(proto::ProcList { procs: listed, more }.into())
     }
 
     async fn output(&self, request: Request<proto::OutputRequest>) -> Result<Response<proto::OutputReply>> {

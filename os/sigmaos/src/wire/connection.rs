@@ -2,7 +2,7 @@
 
 use super::outbox::Outbox;
 use super::socket::Socket;
-use super::{Driver, Greeter, MAX_QUEUED};
+use super::{Driver, Greeter, MAX_QUEUED, MAX_QUEUED_BEFORE_DESCRIPTORS};
 use crate::{Code, Error, Result};
 use futures_util::task::AtomicWaker;
 use rustix::net::{Shutdown, shutdown};
@@ -52,6 +52,9 @@ impl Shared {
         let mut state = self.lock();
         if let Some(error) = &state.closed {
             return Err(error.clone());
+        }
+        if !fds.is_empty() && state.out.len() > MAX_QUEUED_BEFORE_DESCRIPTORS {
+            return Err(Error::new(Code::Busy, "the other side does not take what it is sent"));
         }
         state.out.push(frame, fds);
         let flushed = state.out.flush(&self.socket);
@@ -186,5 +189,25 @@ impl Connection {
     /// Ends the connection: calls in flight fail with `reason`.
     pub fn close(&self, reason: Error) {
         self.0.0.close(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sigma_abi::proto;
+
+    /// A server that mounts itself and never reads its door once took every descriptor of its kernel.
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_sent_few_descriptors() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let (connection, _driver) = Connection::new(ours, false, Box::new(|_| panic!("nobody speaks")));
+        let accept = || Frame::new(Kind::Notice, 0, "Link.Accept", &proto::Accept { mount: "/a".into() });
+        let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let refused = (0..5000)
+            .find_map(|sent| connection.send(accept(), vec![null()]).err().map(|error| (sent, error)));
+        let (sent, error) = refused.expect("a peer that does not read is refused at some time");
+        assert_eq!(error.code, Code::Busy, "after {sent}: {error}");
+        assert_eq!(connection.closed(), None, "the connection itself goes on");
     }
 }

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sigma_abi::frame::{Frame, Kind};
-use sigma_abi::limits::MAX_IN_FLIGHT;
+use sigma_abi::limits::{MAX_HEAD, MAX_IN_FLIGHT, MAX_PAYLOAD};
 use sigma_abi::proto;
 use std::collections::HashMap;
 use std::io;
@@ -61,6 +61,8 @@ pub struct Driver {
     running: FuturesUnordered<Running>,
     aborts: HashMap<u32, (AbortHandle, usize)>,
     bytes_in_flight: usize,
+    /// The other side has said why it goes; it listens no more.
+    dismissed: bool,
 }
 
 impl Driver {
@@ -74,6 +76,7 @@ impl Driver {
             running: FuturesUnordered::new(),
             aborts: HashMap::new(),
             bytes_in_flight: 0,
+            dismissed: false,
         }
     }
 
@@ -124,6 +127,17 @@ impl Driver {
     }
 
     fn reply(&self, tag: u32, answer: Result<Reply>) -> Result<()> {
+        let answer = answer.and_then(|reply| {
+            if reply.head.len() <= MAX_HEAD && reply.payload.len() <= MAX_PAYLOAD {
+                return Ok(reply);
+            }
+            let text = format!(
+                "a reply of {} and {} bytes is past the limits",
+                reply.head.len(),
+                reply.payload.len()
+            );
+            Err(Error::maybe_done(Code::TooLarge, text))
+        });
         let (kind, reply) = match answer {
             Ok(reply) => (Kind::Reply, reply),
             Err(error) => (Kind::Failure, Reply::message(&proto::Failure::from(error))),
@@ -206,6 +220,7 @@ impl Driver {
                 None => Ok(()),
             },
             Kind::Bye => {
+                self.dismissed = true;
                 let failure: proto::Failure = frame.message().map_err(malformed)?;
                 Err(Error::from(failure).context("the other side closed the connection"))
             }
@@ -266,7 +281,7 @@ impl Future for Driver {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Error> {
         let this = &mut *self;
         let Poll::Ready(error) = this.poll_once(cx) else { return Poll::Pending };
-        if error.code == Code::Protocol || error.code == Code::Version {
+        if !this.dismissed && !matches!(error.code, Code::Unreachable | Code::Closed) {
             let failure = proto::Failure::from(error.clone());
             // The reason is a courtesy; a peer that does not read it has lost nothing.
             let _ = this.shared.send(Frame::new(Kind::Bye, 0, "", &failure), Vec::new());

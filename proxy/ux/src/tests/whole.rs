@@ -64,7 +64,8 @@ async fn a_handle_that_is_dropped_keeps_nothing() {
     let handle = ux.open("/f", to_replace()).await.unwrap();
     ux.write(handle, 0, "half").await.unwrap();
     // What the SDK sends for a file that is dropped.
-    let notice = Frame::new(Kind::Notice, 0, "Namespace.Close", &proto::CloseRequest { handle });
+    let notice =
+        Frame::new(Kind::Notice, 0, "Namespace.Close", &proto::CloseRequest { handle, discard: false });
     ux.client.0.connection().send(notice, Vec::new()).unwrap();
     refused(ux.close(handle).await, Code::Closed, "not open");
     assert_eq!((ux.get("/f").await.unwrap(), ux.drafts()), ("old".into(), 0));
