@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sigma_abi::MachineId;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// How long a kernel waits for the processes of the one before it.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a kernel may take to greet us.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The state directory of a kernel that holds its lock.
 #[derive(Debug)]
@@ -116,12 +119,16 @@ fn lock(dir: &Path) -> Result<OwnedFd> {
     }
 }
 
+/// Whether a kernel greets us. One that was just killed may still take connections, but says nothing any more.
 fn sigma_answers(dir: &Path) -> bool {
-    let connected = || {
+    let greeted = || {
         let directory = sigmaos::local::open_state(dir)?;
-        std::os::unix::net::UnixStream::connect(sigmaos::local::socket_path(&directory))
+        let mut kernel = std::os::unix::net::UnixStream::connect(sigmaos::local::socket_path(&directory))?;
+        kernel.set_read_timeout(Some(ANSWER_DEADLINE))?;
+        kernel.write_all(&sigmaos::wire::hello(None).encode())?;
+        kernel.read_exact(&mut [0])
     };
-    connected().is_ok()
+    greeted().is_ok()
 }
 
 fn count_boot(dir: &Path) -> Result<(MachineId, u64)> {
@@ -141,7 +148,6 @@ fn count_boot(dir: &Path) -> Result<(MachineId, u64)> {
 }
 
 fn draw_machine() -> Result<MachineId> {
-    use std::io::Read;
     let mut bytes = [0; 4];
     fs::File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut bytes))
