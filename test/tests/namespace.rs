@@ -103,6 +103,30 @@ fn a_killed_server_is_an_error_at_once_and_its_mount_is_gone() {
     });
 }
 
+/// Between a server's end and that of its mount, its path once led to the root, and to entries of other names.
+#[test]
+fn a_path_whose_server_has_just_died_leads_nowhere_else() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        for _ in 0..30 {
+            let server = tenant.start("echo serve /echo").await;
+            host::kill(host::find(machine.sigmad().await, "echo serve /echo").expect("its process"));
+            eventually("the mount is gone", async || {
+                // Where there is no server left, there is only the realm's own /bin.
+                let error = tenant.sigma.stat("/echo/bin").await.expect_err("/echo/bin is nowhere");
+                (error.code == Code::NotFound && tenant.sigma.stat("/echo").await.is_err()).then_some(())
+            })
+            .await;
+            tenant.wait_exit(server).await;
+            eventually("the name is free", async || {
+                let names = tenant.sigma.read_dir("/").await.unwrap();
+                names.iter().all(|entry| entry.name != "echo").then_some(())
+            })
+            .await;
+        }
+    });
+}
+
 #[test]
 fn a_mount_goes_with_its_server_and_is_not_taken_by_another() {
     story(async |machine| {

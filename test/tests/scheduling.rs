@@ -194,13 +194,14 @@ fn parents_that_wait_for_their_children_do_not_deadlock_the_machine() {
     story(async |machine| {
         let tenant = machine.realm("a").await;
         // More than the machine has cores, each of which keeps its place while it waits.
-        let parents = 4 * machine.status().await["cores"].as_u64().unwrap();
+        let parents = 2 * machine.status().await["cores"].as_u64().unwrap();
         let mut pids = Vec::new();
         for _ in 0..parents {
             pids.push(tenant.spawn("actor start spawn:/bin/actor,start,work:1000,ok:done wait-child").await);
         }
         for pid in pids {
-            assert!(tenant.wait_exit(pid).await.is_ok());
+            // Other work of the host delays BE procs, as it should: only the story itself bounds this.
+            assert!(tenant.sigma.wait_exit(pid).await.unwrap().is_ok());
         }
         let statuses = tenant.sigma.procs(true).await.unwrap();
         assert_eq!(statuses.len() as u64, 2 * parents);

@@ -96,6 +96,10 @@ impl Mounts {
         }
         let request = proto::DialRequest { path: mount.to_string() };
         let reply = self.link.dial_with(request, crate::rpc::Bytes::new()).await?;
+        // Whoever serves what is left of the path when a mount has gone is another server, with other entries.
+        if reply.message.mount != mount.as_str() {
+            return Err(Error::new(Code::Unreachable, format!("the server of {mount} has ended")));
+        }
         let socket = reply.fds.into_iter().next().ok_or_else(|| {
             Error::new(Code::Internal, format!("dial {mount}: the kernel sent no connection"))
         })?;
