@@ -71,7 +71,7 @@ impl Namespace for Session {
     }
 
     async fn put(&self, request: Request<proto::PutRequest>) -> Result<Response<proto::Stat>> {
-        let proto::PutRequest { path, perm, exclusive } = request.message;
+        let proto::PutRequest { path, perm, exclusive, .. } = request.message;
         let path = Path::parse(&path)?;
         let reply = self.apply(Action::Put { path, perm, exclusive, contents: request.payload })?;
         Ok(entry(reply)?.1.into())
@@ -96,7 +96,7 @@ impl Namespace for Session {
     }
 
     async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
-        let proto::OpenRequest { path, read, write, create, truncate, perm } = request.message;
+        let proto::OpenRequest { path, read, write, create, truncate, perm, .. } = request.message;
         let path = Path::parse(&path)?;
         let id = if create {
             let kind = proto::Kind::File;
@@ -127,7 +127,7 @@ impl Namespace for Session {
     }
 
     async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::Written>> {
-        let proto::WriteRequest { handle, offset } = request.message;
+        let proto::WriteRequest { handle, offset, .. } = request.message;
         let open = self.open.get(handle)?;
         if !open.write {
             return Err(Error::new(Code::Denied, "this file was not opened for writing"));
@@ -143,14 +143,14 @@ impl Namespace for Session {
         Ok(proto::Empty {}.into())
     }
 
-    async fn remove(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Empty>> {
+    async fn remove(&self, request: Request<proto::RemoveRequest>) -> Result<Response<proto::Empty>> {
         let path = Path::parse(&request.message.path)?;
         self.apply(Action::Remove { path })?;
         Ok(proto::Empty {}.into())
     }
 
     async fn rename(&self, request: Request<proto::RenameRequest>) -> Result<Response<proto::Empty>> {
-        let proto::RenameRequest { from, to } = request.message;
+        let proto::RenameRequest { from, to, .. } = request.message;
         self.apply(Action::Rename { from: Path::parse(&from)?, to: Path::parse(&to)? })?;
         Ok(proto::Empty {}.into())
     }
@@ -168,7 +168,7 @@ impl Namespace for Session {
     }
 
     async fn mount(&self, request: Request<proto::MountRequest>) -> Result<Response<proto::Empty>> {
-        let proto::MountRequest { path, perm, endpoint } = request.message;
+        let proto::MountRequest { path, perm, endpoint, .. } = request.message;
         let own = proto::Endpoint {
             machine: self.caller.machine.clone(),
             pid: self.caller.pid.clone(),

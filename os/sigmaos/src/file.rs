@@ -83,7 +83,8 @@ impl File {
         let mut left = bytes.into();
         while !left.is_empty() {
             let piece = left.split_to(PIECE.min(left.len()));
-            let request = proto::WriteRequest { handle: self.object.handle, offset: self.offset };
+            let request =
+                proto::WriteRequest { handle: self.object.handle, offset: self.offset, ..Default::default() };
             let length = piece.len() as u64;
             self.namespace().write_with(request, piece).await?;
             self.offset += length;

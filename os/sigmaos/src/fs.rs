@@ -38,7 +38,7 @@ impl Sigma {
                 .at("put", path, |namespace, rest| {
                     let contents = contents.clone();
 
-                    let request = proto::PutRequest { path: rest, perm: DEFAULT_PERM, exclusive: false };
+                    let request = proto::PutRequest { path: rest, perm: DEFAULT_PERM, ..Default::default() };
                     async move { namespace.put_with(request, contents).await.map(|reply| reply.message) }
                 })
                 .await;
@@ -108,6 +108,7 @@ impl Sigma {
                 perm: DEFAULT_PERM,
                 exclusive: true,
                 target: target.to_owned(),
+                ..Default::default()
             };
             namespace.create(request).await.map(drop)
         })
@@ -131,7 +132,7 @@ impl Sigma {
     /// `NotFound`, `NotEmpty`, `Denied`, `Unreachable`.
     pub async fn remove(&self, path: &str) -> Result<()> {
         self.at("remove", path, |namespace, rest| async move {
-            namespace.remove(proto::PathRequest { path: rest }).await.map(drop)
+            namespace.remove(proto::RemoveRequest { path: rest, ..Default::default() }).await.map(drop)
         })
         .await
     }
@@ -148,7 +149,10 @@ impl Sigma {
                 let text = format!("{} and {} are served by two servers", source.mount, target.mount);
                 return Err(Error::new(Code::Invalid, text));
             }
-            namespace.rename(proto::RenameRequest { from: rest, to: target.rest.clone() }).await.map(drop)
+            namespace
+                .rename(proto::RenameRequest { from: rest, to: target.rest.clone(), ..Default::default() })
+                .await
+                .map(drop)
         })
         .await
     }
@@ -234,7 +238,7 @@ impl Sigma {
             let request = proto::OpenRequest {
                 path: place.rest.clone(),
                 perm: if request.perm == 0 { DEFAULT_PERM } else { request.perm },
-                ..request
+                ..request.clone()
             };
             async move {
                 let opened = place.namespace().open(request).await?;

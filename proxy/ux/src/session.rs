@@ -150,7 +150,7 @@ impl Namespace for Session {
     }
 
     async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::Written>> {
-        let proto::WriteRequest { handle, offset } = request.message;
+        let proto::WriteRequest { handle, offset, .. } = request.message;
         let (open, bytes) = (self.open.get(handle)?, request.payload);
         let length = bytes.len();
         by_size(length, move || open.write(offset, &bytes)).await?;
@@ -172,7 +172,7 @@ impl Namespace for Session {
         Ok(proto::Empty {}.into())
     }
 
-    async fn remove(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Empty>> {
+    async fn remove(&self, request: Request<proto::RemoveRequest>) -> Result<Response<proto::Empty>> {
         self.root.remove(&Path::parse(&request.message.path)?)?;
         Ok(proto::Empty {}.into())
     }

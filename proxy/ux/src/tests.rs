@@ -60,7 +60,10 @@ impl Ux {
     }
 
     async fn write(&self, handle: u32, offset: u64, bytes: impl Into<Bytes>) -> Result<()> {
-        self.client.write_with(proto::WriteRequest { handle, offset }, bytes.into()).await.map(drop)
+        self.client
+            .write_with(proto::WriteRequest { handle, offset, ..Default::default() }, bytes.into())
+            .await
+            .map(drop)
     }
 
     async fn read(&self, handle: u32, offset: u64, length: u32) -> Result<Bytes> {
@@ -73,7 +76,10 @@ impl Ux {
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.client.rename(proto::RenameRequest { from: from.into(), to: to.into() }).await.map(drop)
+        self.client
+            .rename(proto::RenameRequest { from: from.into(), to: to.into(), ..Default::default() })
+            .await
+            .map(drop)
     }
 
     async fn page(&self, path: &str, after: &str, limit: u32) -> Result<proto::DirPage> {
@@ -112,6 +118,10 @@ fn connect(server: &Server) -> NamespaceClient {
 
 fn request(path: &str) -> proto::PathRequest {
     proto::PathRequest { path: path.into() }
+}
+
+fn removal(path: &str) -> proto::RemoveRequest {
+    proto::RemoveRequest { path: path.into(), ..Default::default() }
 }
 
 fn to_read() -> proto::OpenRequest {

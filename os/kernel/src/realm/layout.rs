@@ -49,7 +49,8 @@ async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result
     exists(root.create(directory).await)?;
     for path in ["/bin".to_owned(), format!("/ux/{machine}")] {
         let endpoint = proto::Endpoint { machine: machine.to_owned(), pid: pid.to_owned(), generation: 0 };
-        root.mount(proto::MountRequest { path, perm: 0o66, endpoint: Some(endpoint) }).await?;
+        root.mount(proto::MountRequest { path, perm: 0o66, endpoint: Some(endpoint), ..Default::default() })
+            .await?;
     }
     Ok(())
 }

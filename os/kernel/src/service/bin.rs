@@ -102,7 +102,7 @@ impl Namespace for BinSession {
     }
 
     async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::Written>> {
-        let proto::WriteRequest { handle, offset } = request.message;
+        let proto::WriteRequest { handle, offset, .. } = request.message;
         match &*self.open.get(handle)? {
             Open::Writing(upload) => {
                 let mut upload = upload.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +126,7 @@ impl Namespace for BinSession {
         Ok(proto::Empty {}.into())
     }
 
-    async fn remove(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Empty>> {
+    async fn remove(&self, request: Request<proto::RemoveRequest>) -> Result<Response<proto::Empty>> {
         self.binaries.remove(&name_in_bin(&Path::parse(&request.message.path)?)?)?;
         Ok(proto::Empty {}.into())
     }

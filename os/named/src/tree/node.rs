@@ -87,6 +87,7 @@ impl Node {
             owner: self.owner.to_string(),
             version: self.version,
             modified_ms: self.modified_ms,
+            ..Default::default()
         }
     }
 }

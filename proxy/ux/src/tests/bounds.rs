@@ -31,7 +31,7 @@ async fn links_are_seen_and_never_followed() {
     }
     refused(ux.page("/directory", "", 0).await, Code::Denied, "symbolic link");
     refused(ux.make_directory("/directory/new").await, Code::Denied, "symbolic link");
-    refused(ux.client.remove(request("/directory/secret")).await, Code::Denied, "symbolic link");
+    refused(ux.client.remove(removal("/directory/secret")).await, Code::Denied, "symbolic link");
     refused(ux.rename("/inside", "/directory/inside").await, Code::Denied, "symbolic link");
     refused(ux.rename("/directory/secret", "/mine").await, Code::Denied, "symbolic link");
     refused(ux.client.stat(request("/directory/secret")).await, Code::Denied, "symbolic link");
@@ -40,7 +40,7 @@ async fn links_are_seen_and_never_followed() {
     assert_eq!(ux.names("/").await, ["directory", "file", "inside", "near", "relative"]);
     assert_eq!(ux.client.read_link(request("/near")).await.unwrap().target, "inside");
     // A link itself can be taken away; what it leads to stays.
-    ux.client.remove(request("/directory")).await.unwrap();
+    ux.client.remove(removal("/directory")).await.unwrap();
     assert_eq!(std::fs::read(outside.path().join("secret")).unwrap(), b"secret");
     assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1);
 }
@@ -111,7 +111,7 @@ async fn the_drafts_are_not_for_tenants() {
     for path in [format!("/{DRAFTS}"), format!("/{DRAFTS}/0")] {
         refused(ux.put(&path, "x").await, Code::Denied, "another name");
         refused(ux.get(&path).await, Code::Denied, "another name");
-        refused(ux.client.remove(request(&path)).await, Code::Denied, "another name");
+        refused(ux.client.remove(removal(&path)).await, Code::Denied, "another name");
         refused(ux.page(&path, "", 0).await, Code::Denied, "another name");
         refused(ux.rename("/a", &path).await, Code::Denied, "another name");
     }

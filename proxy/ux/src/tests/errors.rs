@@ -20,9 +20,9 @@ async fn wrong_names_are_told() {
     refused(ux.open("/d", to_replace()).await, Code::IsDir, "/d");
     refused(ux.get("/d/f/g").await, Code::NotDir, "/d/f");
     refused(ux.page("/d/f", "", 0).await, Code::NotDir, "/d/f");
-    refused(ux.client.remove(request("/d")).await, Code::NotEmpty, "/d");
-    refused(ux.client.remove(request("/")).await, Code::Invalid, "top");
-    refused(ux.client.remove(request("/none")).await, Code::NotFound, "/none");
+    refused(ux.client.remove(removal("/d")).await, Code::NotEmpty, "/d");
+    refused(ux.client.remove(removal("/")).await, Code::Invalid, "top");
+    refused(ux.client.remove(removal("/none")).await, Code::NotFound, "/none");
     refused(ux.client.read_link(request("/d/f")).await, Code::Invalid, "no symbolic link");
     refused(ux.get(&format!("/{}", "n".repeat(256))).await, Code::TooLarge, "256");
     // As an ordinary user; root may read all.

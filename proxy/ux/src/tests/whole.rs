@@ -89,7 +89,7 @@ async fn a_file_can_be_written_in_place() {
     assert_eq!(ux.get("/f").await.unwrap(), "\0\0cd");
     ux.write(handle, 0, "ab").await.unwrap();
     assert_eq!(ux.read(handle, 1, 2).await.unwrap(), "bc");
-    ux.client.remove(request("/f")).await.unwrap();
+    ux.client.remove(removal("/f")).await.unwrap();
     assert_eq!(ux.read(handle, 0, 9).await.unwrap(), "abcd", "open files outlive their names");
     refused(ux.write(handle, u64::MAX, "x").await, Code::TooLarge, "larger");
 }
