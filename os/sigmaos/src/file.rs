@@ -1,13 +1,19 @@
 //! Open files.
 
+use crate::mounts::{Again, Place};
 use crate::rpc::{Bytes, Device};
+use crate::sigma::Sigma;
 use crate::stub::NamespaceClient;
-use crate::{Result, proto};
+use crate::{Code, Error, Path, Result, proto};
 use sigma_abi::frame::{Frame, Kind};
 use sigma_abi::limits::MAX_PAYLOAD;
+use std::sync::Arc;
 
 /// Bytes of a whole file that go in one frame; larger ones are written in pieces.
 pub(crate) const PIECE: usize = MAX_PAYLOAD / 4;
+
+/// Bytes that go into a pipe at a time.
+const MAX_PIPE_WRITE: usize = 32 << 10;
 
 /// An object that is open at a server; dropping it closes it.
 #[derive(Debug)]
@@ -35,27 +41,56 @@ impl Drop for Opened {
     }
 }
 
-/// An open file with its offset.
+/// An open file or pipe, with its offset. A file stays open when its named starts again, unless it was removed; then, as
+/// with every pipe, the next call fails and says so.
 #[derive(Debug)]
 pub struct File {
+    sigma: Sigma,
+    /// The global path of the server.
+    mount: Path,
     object: Opened,
+    stat: proto::Stat,
+    read: bool,
+    write: bool,
     offset: u64,
 }
 
 impl File {
-    pub(crate) fn new(device: Device, handle: u32) -> Self {
-        Self { object: Opened::new(device, handle), offset: 0 }
+    pub(crate) fn new(
+        sigma: Sigma,
+        place: Place,
+        request: &proto::OpenRequest,
+        opened: proto::Opened,
+    ) -> Self {
+        let stat = opened.stat.unwrap_or_default();
+        // A pipe's other side may take any time.
+        let device = match stat.kind() {
+            proto::Kind::Pipe => place.device.deadline(None),
+            _ => place.device,
+        };
+        let object = Opened::new(device, opened.handle);
+        let (read, write) = (request.read, request.write);
+        Self { sigma, mount: place.mount, object, stat, read, write, offset: 0 }
     }
 
-    /// Reads from the offset on, and moves it. Empty at the end.
+    /// What the file was when it was opened.
+    pub fn stat(&self) -> &proto::Stat {
+        &self.stat
+    }
+
+    /// Reads from the offset on, and moves it. Empty at the end; of a pipe, when its last writer has closed it.
     ///
     /// # Errors
     /// `Denied` where it was not opened for reading, `Closed`, `Unreachable`.
     pub async fn read(&mut self, length: usize) -> Result<Bytes> {
-        let length = length.min(PIECE);
-        let request =
-            proto::ReadRequest { handle: self.object.handle, offset: self.offset, length: length as u32 };
-        let bytes = self.namespace().read_with(request, Bytes::new()).await?.payload;
+        let length = length.min(PIECE) as u32;
+        let bytes = loop {
+            let request = proto::ReadRequest { handle: self.object.handle, offset: self.offset, length };
+            match self.namespace().read_with(request, Bytes::new()).await {
+                Ok(reply) => break reply.payload,
+                Err(error) => self.survive(error).await?,
+            }
+        };
         self.offset += bytes.len() as u64;
         Ok(bytes)
     }
@@ -78,21 +113,63 @@ impl File {
     /// Writes all of `bytes` at the offset, and moves it.
     ///
     /// # Errors
-    /// `Denied` where it was not opened for writing, `TooLarge`, `Quota`, `Closed`, `Unreachable`.
-    pub async fn write_all(&mut self, bytes: impl Into<Bytes>) -> Result<()> {
+    /// `Denied` where it was not opened for writing, `TooLarge`, `Quota`, `Stale`, `Closed` for a pipe that nobody reads,
+    /// `Unreachable`.
+    pub async fn write(&mut self, bytes: impl Into<Bytes>) -> Result<()> {
         let mut left = bytes.into();
+        let most = if self.stat.kind() == proto::Kind::Pipe { MAX_PIPE_WRITE } else { PIECE };
         while !left.is_empty() {
-            let piece = left.split_to(PIECE.min(left.len()));
-            let request =
-                proto::WriteRequest { handle: self.object.handle, offset: self.offset, ..Default::default() };
-            let length = piece.len() as u64;
-            self.namespace().write_with(request, piece).await?;
-            self.offset += length;
+            let piece = left.split_to(most.min(left.len()));
+            self.write_piece(&piece).await?;
+            self.offset += piece.len() as u64;
         }
         Ok(())
     }
 
-    /// Moves the offset (the thesis' `Lseek`).
+    async fn write_piece(&mut self, piece: &Bytes) -> Result<()> {
+        let inner = Arc::clone(&self.sigma.inner);
+        let number = inner.changes.number();
+        loop {
+            let request = proto::WriteRequest {
+                handle: self.object.handle,
+                offset: self.offset,
+                stamp: Some(number.stamp()),
+                fences: self.sigma.fences.to_vec(),
+            };
+            match self.namespace().write_with(request, piece.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(error) => self.survive(error).await?,
+            }
+        }
+    }
+
+    /// Opens the file again where its named has started again.
+    ///
+    /// # Errors
+    /// The error itself, where that is not why the call failed.
+    async fn survive(&mut self, error: Error) -> Result<()> {
+        let broken = error.code == Code::Unreachable && self.object.device.connection().closed().is_some();
+        if !broken || !self.mount.is_root() || self.stat.entry == 0 {
+            return Err(error);
+        }
+        if self.stat.kind() == proto::Kind::Pipe {
+            let text = "the pipe ended: what was in it is lost when its server starts again";
+            return Err(Error { maybe_done: error.maybe_done, ..Error::new(Code::Closed, text) });
+        }
+        let (read, write) = (self.read, self.write);
+        let request = proto::OpenRequest { entry: self.stat.entry, read, write, ..Default::default() };
+        let opened = self.sigma.at("open again", self.mount.as_str(), Again::Read, |place| {
+            let request = request.clone();
+            async move {
+                let opened = NamespaceClient(place.device.clone()).open(request).await?;
+                Ok(Opened::new(place.device, opened.handle))
+            }
+        });
+        self.object = opened.await?;
+        Ok(())
+    }
+
+    /// Moves the offset (the thesis' `Lseek`). Pipes have none.
     pub fn lseek(&mut self, offset: u64) {
         self.offset = offset;
     }

@@ -1,13 +1,64 @@
-//! The namespace API (thesis, Figure A.2): idiomatic handles on paths.
+//! The namespace API (thesis, Figure A.2): whole files, entries, and how an operation finds its server.
 
-use crate::file::{File, Opened, PIECE};
+use crate::changes::Mark;
+use crate::file::{File, PIECE};
+use crate::mounts::{Again, Place};
 use crate::rpc::{Bytes, Device};
 use crate::sigma::Sigma;
 use crate::stub::NamespaceClient;
 use crate::{Code, Error, Path, Result, proto};
 
 /// The permission bits of what is created without saying: owner and realm may read and write.
-const DEFAULT_PERM: u32 = 0o66;
+pub(crate) const DEFAULT_PERM: u32 = 0o66;
+
+/// What to create: `Create::pipe().perm(0o60)`.
+#[derive(Clone, Debug)]
+pub struct Create(proto::CreateRequest);
+
+impl Create {
+    /// An empty file.
+    pub fn file() -> Self {
+        Self::of(proto::Kind::File)
+    }
+
+    /// A directory.
+    pub fn directory() -> Self {
+        Self::of(proto::Kind::Directory)
+    }
+
+    /// A pipe: who opens it for reading waits for a writer, and the reverse.
+    pub fn pipe() -> Self {
+        Self::of(proto::Kind::Pipe)
+    }
+
+    /// A symlink that leads to `target`: an absolute path, or one relative to the link's directory.
+    pub fn symlink(target: &str) -> Self {
+        Self(proto::CreateRequest { target: target.to_owned(), ..Self::of(proto::Kind::Symlink).0 })
+    }
+
+    fn of(kind: proto::Kind) -> Self {
+        let kind = kind.into();
+        Self(proto::CreateRequest { kind, perm: DEFAULT_PERM, exclusive: true, ..Default::default() })
+    }
+
+    /// Two octal digits, owner and realm: read 4, write 2. 066 where nothing is said.
+    #[must_use]
+    pub fn perm(self, perm: u32) -> Self {
+        Self(proto::CreateRequest { perm, ..self.0 })
+    }
+
+    /// The entry ends with this proc.
+    #[must_use]
+    pub fn ephemeral(self) -> Self {
+        Self(proto::CreateRequest { ephemeral: true, ..self.0 })
+    }
+
+    /// An entry of the same kind that is there already will do.
+    #[must_use]
+    pub fn or_existing(self) -> Self {
+        Self(proto::CreateRequest { exclusive: false, ..self.0 })
+    }
+}
 
 impl Sigma {
     /// The contents of a file, in one round trip where it fits in one frame.
@@ -15,7 +66,7 @@ impl Sigma {
     /// # Errors
     /// `NotFound`, `IsDir`, `Denied`, `Loop`, `Unreachable`.
     pub async fn get_file(&self, path: &str) -> Result<Bytes> {
-        let whole = self.at("get", path, |namespace, rest| async move {
+        let whole = self.read("get", path, |namespace, rest| async move {
             namespace
                 .get_with(proto::PathRequest { path: rest }, Bytes::new())
                 .await
@@ -30,28 +81,38 @@ impl Sigma {
     /// Creates or replaces a file. It is seen whole or not at all.
     ///
     /// # Errors
-    /// `NotFound` where the directory is missing, `IsDir`, `Denied`, `TooLarge`, `Quota`, `Unreachable`.
+    /// `NotFound` where the directory is missing, `IsDir`, `Denied`, `TooLarge`, `Quota`, `Stale`, `Unreachable`.
     pub async fn put_file(&self, path: &str, contents: impl Into<Bytes>) -> Result<proto::Stat> {
         let contents = contents.into();
         if contents.len() <= PIECE {
-            return self
-                .at("put", path, |namespace, rest| {
-                    let contents = contents.clone();
-
-                    let request = proto::PutRequest { path: rest, perm: DEFAULT_PERM, ..Default::default() };
-                    async move { namespace.put_with(request, contents).await.map(|reply| reply.message) }
-                })
-                .await;
+            let request = proto::PutRequest { perm: DEFAULT_PERM, ..Default::default() };
+            return self.put_with(path, request, contents).await;
         }
         let request = proto::OpenRequest { write: true, create: true, truncate: true, ..Default::default() };
         let mut file = self.open_with(path, request).await?;
-        let mut left = contents;
-        while !left.is_empty() {
-            let piece = left.split_to(PIECE.min(left.len()));
-            file.write_all(piece).await?;
-        }
+        file.write(contents).await?;
         file.close().await?;
         self.stat(path).await
+    }
+
+    /// As [`Sigma::put_file`] in one round trip, as `request` says: exclusively, with other bits, ephemeral. Its path is set
+    /// here.
+    ///
+    /// # Errors
+    /// As [`Sigma::put_file`], and `Exists`.
+    pub async fn put_with(
+        &self,
+        path: &str,
+        request: proto::PutRequest,
+        contents: impl Into<Bytes>,
+    ) -> Result<proto::Stat> {
+        let contents = contents.into();
+        self.change("put", path, |namespace, rest, Mark { stamp, fences }| {
+            let request = proto::PutRequest { path: rest, stamp, fences, ..request.clone() };
+            let contents = contents.clone();
+            async move { namespace.put_with(request, contents).await.map(|reply| reply.message) }
+        })
+        .await
     }
 
     /// What is known of an entry. A last symlink is followed.
@@ -59,149 +120,43 @@ impl Sigma {
     /// # Errors
     /// `NotFound`, `NotDir`, `Loop`, `Unreachable`.
     pub async fn stat(&self, path: &str) -> Result<proto::Stat> {
-        self.at("stat", path, |namespace, rest| async move {
+        self.read("stat", path, |namespace, rest| async move {
             namespace.stat(proto::PathRequest { path: rest }).await
         })
         .await
     }
 
-    /// Creates a directory.
+    /// Creates an entry.
     ///
     /// # Errors
-    /// `Exists`, `NotFound` where its parent is missing, `Denied`, `Quota`, `Unreachable`.
-    pub async fn create_dir(&self, path: &str) -> Result<()> {
-        self.create(path, proto::Kind::Directory, "").await
-    }
-
-    /// Creates a directory and those above it that are missing.
-    ///
-    /// # Errors
-    /// As [`Sigma::create_dir`], except `Exists`.
-    pub async fn create_dir_all(&self, path: &str) -> Result<()> {
-        let path = Path::parse(path)?;
-        let mut at = Path::root();
-        for name in path.names() {
-            at = at.join(name)?;
-            match self.create_dir(at.as_str()).await {
-                // A mount or a proxy's own top may refuse to make what it already has.
-                Err(error) if matches!(error.code, Code::Exists | Code::IsDir) => {}
-                Err(error) if self.stat(at.as_str()).await.is_err() => return Err(error),
-                _ => {}
+    /// `Exists`, `NotFound` where the directory is missing, `Denied`, `Quota`, `Stale`, `Unreachable`.
+    pub async fn create(&self, path: &str, what: Create) -> Result<proto::Stat> {
+        let created = self.change("create", path, |namespace, rest, Mark { stamp, fences }| {
+            let request = proto::CreateRequest { path: rest, stamp, fences, ..what.0.clone() };
+            async move {
+                let opened = namespace.create(request).await?;
+                if opened.handle != 0 {
+                    // The number is free at once; who wants to use the file opens it.
+                    namespace.close(proto::CloseRequest { handle: opened.handle, discard: false }).await?;
+                }
+                Ok(opened.stat.unwrap_or_default())
             }
-        }
-        Ok(())
-    }
-
-    /// Creates a symlink at `path` that leads to the absolute path `target`.
-    ///
-    /// # Errors
-    /// As [`Sigma::create_dir`].
-    pub async fn symlink(&self, target: &str, path: &str) -> Result<()> {
-        self.create(path, proto::Kind::Symlink, target).await
-    }
-
-    async fn create(&self, path: &str, kind: proto::Kind, target: &str) -> Result<()> {
-        self.at("create", path, |namespace, rest| async move {
-            let request = proto::CreateRequest {
-                path: rest,
-                kind: kind.into(),
-                perm: DEFAULT_PERM,
-                exclusive: true,
-                target: target.to_owned(),
-                ..Default::default()
-            };
-            namespace.create(request).await.map(drop)
-        })
-        .await
-    }
-
-    /// Where a symlink leads.
-    ///
-    /// # Errors
-    /// `NotFound`; `Invalid` where it is no symlink.
-    pub async fn read_link(&self, path: &str) -> Result<String> {
-        let read = |namespace: NamespaceClient, rest| async move {
-            namespace.read_link(proto::PathRequest { path: rest }).await.map(|link| link.target)
-        };
-        self.at("read_link", path, read).await
+        });
+        created.await
     }
 
     /// Removes an entry: a symlink itself, a mount, a file, or an empty directory.
     ///
     /// # Errors
-    /// `NotFound`, `NotEmpty`, `Denied`, `Unreachable`.
+    /// `NotFound`, `NotEmpty`, `Denied`, `Stale`, `Unreachable`.
     pub async fn remove(&self, path: &str) -> Result<()> {
-        self.at("remove", path, |namespace, rest| async move {
-            namespace.remove(proto::RemoveRequest { path: rest, ..Default::default() }).await.map(drop)
+        self.change("remove", path, |namespace, rest, Mark { stamp, fences }| async move {
+            namespace.remove(proto::RemoveRequest { path: rest, stamp, fences }).await.map(drop)
         })
         .await
     }
 
-    /// Renames an entry, atomically, also across directories of one server.
-    ///
-    /// # Errors
-    /// `NotFound`, `NotEmpty`, `Invalid` into itself or across servers, `Denied`, `Unreachable`.
-    pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
-        let target = &self.resolve_mount(to).await?;
-        self.at("rename", from, |namespace, rest| async move {
-            let source = self.resolve_mount(from).await?;
-            if source.mount != target.mount {
-                let text = format!("{} and {} are served by two servers", source.mount, target.mount);
-                return Err(Error::new(Code::Invalid, text));
-            }
-            namespace
-                .rename(proto::RenameRequest { from: rest, to: target.rest.clone(), ..Default::default() })
-                .await
-                .map(drop)
-        })
-        .await
-    }
-
-    /// All entries of a directory, in the order of their names.
-    ///
-    /// # Errors
-    /// `NotFound`, `NotDir`, `Denied`, `Unreachable`.
-    pub async fn read_dir(&self, path: &str) -> Result<Vec<proto::Stat>> {
-        let mut entries: Vec<proto::Stat> = Vec::new();
-        loop {
-            let after = entries.last().map(|entry| entry.name.clone()).unwrap_or_default();
-            let page = self.read_dir_page(path, &after, 0).await?;
-            let more = page.more && !page.entries.is_empty();
-            entries.extend(page.entries);
-            if !more {
-                return Ok(entries);
-            }
-        }
-    }
-
-    /// The entries of a directory whose names sort after `after`, at most `limit`; 0: as many as the server gives.
-    ///
-    /// # Errors
-    /// As [`Sigma::read_dir`].
-    pub async fn read_dir_page(&self, path: &str, after: &str, limit: u32) -> Result<proto::DirPage> {
-        self.at("read_dir", path, |namespace, rest| async move {
-            namespace.read_dir(proto::ReadDirRequest { path: rest, after: after.to_owned(), limit }).await
-        })
-        .await
-    }
-
-    /// The global path of the mount that serves `path`, and what is left below it; `~any` and `~local` are resolved.
-    ///
-    /// # Errors
-    /// `NotFound`, `Unreachable`.
-    pub async fn resolve_mount(&self, path: &str) -> Result<proto::Moved> {
-        let parsed = Path::parse(path)?;
-        let resolve = |namespace: NamespaceClient, rest: String| async move {
-            namespace.resolve(proto::PathRequest { path: rest }).await
-        };
-        let root = self.0.mounts.dial_root().await?;
-        let found = resolve(NamespaceClient(root), parsed.to_string())
-            .await
-            .map_err(|error| error.context(format!("resolve_mount {path}")))?;
-        Ok(proto::Moved { mount: found.mount, rest: found.rest })
-    }
-
-    /// Opens a file for reading.
+    /// Opens a file for reading, or a pipe.
     ///
     /// # Errors
     /// `NotFound`, `IsDir`, `Denied`, `Busy` past the number of open objects a connection may hold.
@@ -214,8 +169,8 @@ impl Sigma {
     /// # Errors
     /// As [`Sigma::open`] and [`Sigma::put_file`].
     pub async fn open_with(&self, path: &str, request: proto::OpenRequest) -> Result<File> {
-        let (device, opened) = self.open_at(path, request).await?;
-        Ok(File::new(device, opened.handle))
+        let (place, opened) = self.open_at(path, &request).await?;
+        Ok(File::new(self.clone(), place, &request, opened))
     }
 
     /// Opens the rpc device at `path`.
@@ -224,44 +179,74 @@ impl Sigma {
     /// `NotFound`, `Denied`, `Invalid` where it is something else, `Unreachable` where its server is dead.
     pub async fn open_rpc(&self, path: &str) -> Result<Device> {
         let request = proto::OpenRequest { read: true, write: true, ..Default::default() };
-        let (device, opened) = self.open_at(path, request).await?;
-        if opened.stat.is_none_or(|stat| stat.kind() != proto::Kind::RpcDevice) {
-            drop(Opened::new(device, opened.handle));
+        let (place, opened) = self.open_at(path, &request).await?;
+        if opened.stat.as_ref().is_none_or(|stat| stat.kind() != proto::Kind::RpcDevice) {
+            drop(File::new(self.clone(), place, &request, opened));
             return Err(Error::new(Code::Invalid, format!("{path} is not an rpc device")));
         }
-        Ok(Device::opened(device.connection().clone(), opened.handle))
+        Ok(Device::opened(place.device.connection().clone(), opened.handle))
     }
 
-    async fn open_at(&self, path: &str, request: proto::OpenRequest) -> Result<(Device, proto::Opened)> {
-        let parsed = Path::parse(path)?;
-        let open = |place: crate::mounts::Place| {
+    async fn open_at(&self, path: &str, request: &proto::OpenRequest) -> Result<(Place, proto::Opened)> {
+        let number = self.inner.changes.number();
+        let changes = request.create || request.truncate;
+        let open = |place: Place| {
             let request = proto::OpenRequest {
                 path: place.rest.clone(),
                 perm: if request.perm == 0 { DEFAULT_PERM } else { request.perm },
+                stamp: changes.then(|| number.stamp()),
+                fences: if changes { self.fences.to_vec() } else { Vec::new() },
                 ..request.clone()
             };
             async move {
-                let opened = place.namespace().open(request).await?;
-                Ok((place.device, opened))
+                // Opening a pipe waits for its other side.
+                let namespace = NamespaceClient(place.device.deadline(None));
+                let opened = namespace.open(request).await?;
+                Ok((place, opened))
             }
         };
-        self.0.mounts.at(&parsed, open).await.map_err(|error| error.context(format!("open {path}")))
+        let again = if changes { Again::Change } else { Again::Read };
+        self.at("open", path, again, open).await
     }
 
-    /// Runs one operation at the server of `path`; a failure says which operation on which path.
+    /// Looks, at the server of `path`; a failure says which operation on which path.
     ///
     /// (`AsyncFn` would say it shorter, but futures that hold an async closure are not `Send` to the compiler of today, and
     /// whoever uses this SDK wants to spawn tasks.)
-    async fn at<T, F: Future<Output = Result<T>>>(
+    pub(crate) async fn read<T, F: Future<Output = Result<T>>>(
         &self,
         operation: &str,
         path: &str,
         run: impl Fn(NamespaceClient, String) -> F,
     ) -> Result<T> {
+        self.at(operation, path, Again::Read, |place| run(NamespaceClient(place.device), place.rest)).await
+    }
+
+    /// Changes something, once, at the server of `path`.
+    pub(crate) async fn change<T, F: Future<Output = Result<T>>>(
+        &self,
+        operation: &str,
+        path: &str,
+        run: impl Fn(NamespaceClient, String, Mark) -> F,
+    ) -> Result<T> {
+        let number = self.inner.changes.number();
+        self.at(operation, path, Again::Change, |place| {
+            let mark = Mark { stamp: Some(number.stamp()), fences: self.fences.to_vec() };
+            run(NamespaceClient(place.device), place.rest, mark)
+        })
+        .await
+    }
+
+    pub(crate) async fn at<T, F: Future<Output = Result<T>>>(
+        &self,
+        operation: &str,
+        path: &str,
+        again: Again,
+        run: impl Fn(Place) -> F,
+    ) -> Result<T> {
         let attempted = |error: Error| error.context(format!("{operation} {path}"));
         let parsed = Path::parse(path).map_err(attempted)?;
-        let at = self.0.mounts.at(&parsed, |place| run(place.namespace(), place.rest));
-        at.await.map_err(attempted)
+        self.inner.mounts.at(&parsed, again, run).await.map_err(attempted)
     }
 }
 

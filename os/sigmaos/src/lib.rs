@@ -19,7 +19,10 @@
 //! - Dropping a future cancels its call; dropping a handle closes it.
 //! - An error says what was attempted on what, why it failed, and whether it may have been done all the same.
 
+mod changes;
+mod directory;
 pub mod door;
+mod elect;
 mod export;
 mod file;
 mod fs;
@@ -30,6 +33,7 @@ pub mod rpc;
 mod run;
 pub mod serve;
 mod sigma;
+mod watch;
 pub mod wire;
 
 /// The stubs of the system's own services, for servers and tools.
@@ -40,8 +44,10 @@ pub mod stub {
     include!(concat!(env!("OUT_DIR"), "/sigma.rs"));
 }
 
+pub use elect::Leader;
 pub use export::Export;
 pub use file::File;
+pub use fs::Create;
 pub use proc::Output;
 pub use run::{inside, main};
 pub use sigma::Sigma;
@@ -49,6 +55,7 @@ pub use sigma_abi::{
     Cause, Class, Code, Error, MachineId, Path, Pid, Principal, ProcSpec, Realm, Result, Status,
 };
 pub use sigma_abi::{error::code_name, limits, proto};
+pub use watch::DirWatch;
 
 /// Includes what `sigma_rpcgen::compile` made of a package's `.proto` files.
 #[macro_export]

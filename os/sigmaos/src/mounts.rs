@@ -2,14 +2,21 @@
 
 use crate::rpc::Device;
 use crate::sigma::stream;
-use crate::stub::{LinkClient, NamespaceClient};
+use crate::stub::LinkClient;
 use crate::wire::{Connection, Session, read_hello};
 use crate::{Code, Error, Path, Result, proto};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Servers that one walk may lead through.
 const MAX_HOPS: usize = 16;
+
+/// How long an operation is sent again while connections break. A server keeps its answers for twice as long.
+const RESEND_FOR: Duration = Duration::from_secs(30);
+
+/// From a broken connection to the next attempt.
+const RESEND_PAUSE: Duration = Duration::from_millis(5);
 
 /// Connections that a client keeps; past that all are dropped and dialled again when needed.
 const MAX_KEPT: usize = 1024;
@@ -28,15 +35,32 @@ struct Kept {
 }
 
 /// Where an operation goes: a server, and the path from its root.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) device: Device,
+    /// The global path of the server.
+    pub(crate) mount: Path,
     pub(crate) rest: String,
 }
 
-impl Place {
-    pub(crate) fn namespace(&self) -> NamespaceClient {
-        NamespaceClient(self.device.clone())
+/// What may be sent again after a connection broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// It only looks, so it can be asked of any server again.
+    Read,
+    /// The realm's named knows it by its number; at other servers it may have been carried out.
+    Change,
+}
+
+/// A failure, and at which server; none where none was reached.
+struct Failed {
+    error: Error,
+    place: Option<Place>,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, place: None }
     }
 }
 
@@ -45,28 +69,55 @@ impl Mounts {
         Self { link, kept: Mutex::default() }
     }
 
-    /// Runs `operation` at the server of `path`, following it from server to server.
+    /// Runs `operation` at the server of `path`, following it from server to server, and again where a connection broke
+    /// and that does no harm.
     pub(crate) async fn at<T, F: Future<Output = Result<T>>>(
         &self,
         path: &Path,
+        again: Again,
         operation: impl Fn(Place) -> F,
     ) -> Result<T> {
+        let begun = Instant::now();
+        loop {
+            let (error, place) = match self.follow(path, &operation).await {
+                Ok(done) => return Ok(done),
+                Err(Failed { error, place: None }) => return Err(error),
+                Err(Failed { error, place: Some(place) }) => (error, place),
+            };
+            let broken = error.code == Code::Unreachable && place.device.connection().closed().is_some();
+            let harmless = !error.maybe_done || again == Again::Read || place.mount.is_root();
+            if !broken || !harmless || begun.elapsed() > RESEND_FOR {
+                return Err(error);
+            }
+            // A server that keeps dying is not asked without end.
+            tokio::time::sleep(RESEND_PAUSE).await;
+        }
+    }
+
+    async fn follow<T, F: Future<Output = Result<T>>>(
+        &self,
+        path: &Path,
+        operation: &impl Fn(Place) -> F,
+    ) -> std::result::Result<T, Failed> {
         let (mut mount, mut rest) = self.nearest(path);
         for _ in 0..MAX_HOPS {
             let device = self.dial(&mount).await?;
-            match operation(Place { device, rest: rest.to_string() }).await {
+            let place = Place { device, mount: mount.clone(), rest: rest.to_string() };
+            match operation(place.clone()).await {
                 Err(Error { moved: Some(moved), .. }) => {
                     let (to, below) = (Path::parse(&moved.mount)?, Path::parse(&moved.rest)?);
                     if to == mount {
-                        return Err(Error::new(Code::Loop, format!("{path}: {mount} leads to itself")));
+                        let text = format!("{path}: {mount} leads to itself");
+                        return Err(Error::new(Code::Loop, text).into());
                     }
                     self.alias(path, &to, &below).await?;
                     (mount, rest) = (to, below);
                 }
-                done => return done,
+                Err(error) => return Err(Failed { error, place: Some(place) }),
+                Ok(done) => return Ok(done),
             }
         }
-        Err(Error::new(Code::Loop, format!("{path}: leads through more than {MAX_HOPS} servers")))
+        Err(Error::new(Code::Loop, format!("{path}: leads through more than {MAX_HOPS} servers")).into())
     }
 
     /// The longest prefix of `path` whose server is connected, and what is left below it.
@@ -83,12 +134,7 @@ impl Mounts {
         (Path::root(), path.clone())
     }
 
-    /// The realm's named.
-    pub(crate) async fn dial_root(&self) -> Result<Device> {
-        self.dial(&Path::root()).await
-    }
-
-    async fn dial(&self, mount: &Path) -> Result<Device> {
+    pub(crate) async fn dial(&self, mount: &Path) -> Result<Device> {
         if let Some(kept) = self.lock().get(mount)
             && kept.device.connection().closed().is_none()
         {

@@ -28,7 +28,7 @@ impl Sigma {
     /// # Errors
     /// As [`Sigma::spawn`].
     pub async fn spawn_with(&self, request: proto::SpawnRequest) -> Result<Pid> {
-        self.0.proc.spawn(request).await?.pid.parse()
+        self.inner.proc.spawn(request).await?.pid.parse()
     }
 
     /// Waits until a proc has started: it called `started`, or, for a plain binary, was executed.
@@ -36,7 +36,7 @@ impl Sigma {
     /// # Errors
     /// `Ended`, telling the status, where it ended before; `NotFound` for an unknown pid.
     pub async fn wait_start(&self, pid: Pid) -> Result<()> {
-        self.0.proc.wait_start(request(pid)).await.map(drop)
+        self.inner.proc.wait_start(request(pid)).await.map(drop)
     }
 
     /// Waits until a proc has ended. Any proc of the realm may ask, any number of times.
@@ -44,7 +44,7 @@ impl Sigma {
     /// # Errors
     /// `NotFound` for an unknown pid, or one whose status is no longer kept.
     pub async fn wait_exit(&self, pid: Pid) -> Result<Status> {
-        self.0.proc.wait_exit(request(pid)).await?.try_into()
+        self.inner.proc.wait_exit(request(pid)).await?.try_into()
     }
 
     /// Waits until somebody asks this proc to end. It then has its grace period to do so.
@@ -52,7 +52,7 @@ impl Sigma {
     /// # Errors
     /// `Unreachable` where the kernel has gone; the proc is about to be killed.
     pub async fn wait_kill(&self) -> Result<()> {
-        self.0.proc.wait_kill(proto::Empty {}).await.map(drop)
+        self.inner.proc.wait_kill(proto::Empty {}).await.map(drop)
     }
 
     /// Says that this proc is ready for its work.
@@ -60,7 +60,7 @@ impl Sigma {
     /// # Errors
     /// `Unreachable` where the kernel has gone.
     pub async fn started(&self) -> Result<()> {
-        self.0.proc.started(proto::Empty {}).await.map(drop)
+        self.inner.proc.started(proto::Empty {}).await.map(drop)
     }
 
     /// Says how this proc ends; it should then end. What counts is what it said first.
@@ -68,7 +68,7 @@ impl Sigma {
     /// # Errors
     /// `TooLarge` for too much data.
     pub async fn exited(&self, status: Status) -> Result<()> {
-        self.0.proc.exited(status.into()).await.map(drop)
+        self.inner.proc.exited(status.into()).await.map(drop)
     }
 
     /// Asks a proc to end; after its grace period the kernel kills it. Asking one that has ended changes nothing.
@@ -76,7 +76,7 @@ impl Sigma {
     /// # Errors
     /// `NotFound` for an unknown pid.
     pub async fn kill(&self, pid: Pid) -> Result<()> {
-        self.0.proc.kill(request(pid)).await.map(drop)
+        self.inner.proc.kill(request(pid)).await.map(drop)
     }
 
     /// What the kernel knows of a proc: state, timing, what it waits for.
@@ -84,7 +84,7 @@ impl Sigma {
     /// # Errors
     /// `NotFound` for an unknown pid.
     pub async fn info(&self, pid: Pid) -> Result<proto::ProcInfo> {
-        self.0.proc.info(request(pid)).await
+        self.inner.proc.info(request(pid)).await
     }
 
     /// The procs of the realm; with `all` also those that have ended and are still kept.
@@ -92,7 +92,7 @@ impl Sigma {
     /// # Errors
     /// `Unreachable`.
     pub async fn procs(&self, all: bool) -> Result<Vec<proto::ProcInfo>> {
-        Ok(self.0.proc.list(proto::ListRequest { all }).await?.procs)
+        Ok(self.inner.proc.list(proto::ListRequest { all }).await?.procs)
     }
 
     /// Waits for output of a proc past `offset`, or for its end.
@@ -101,7 +101,7 @@ impl Sigma {
     /// `NotFound` for an unknown pid.
     pub async fn output(&self, pid: Pid, stderr: bool, offset: u64) -> Result<Output> {
         let request = proto::OutputRequest { pid: pid.to_string(), stderr, offset };
-        let reply = self.0.proc.output_with(request, Bytes::new()).await?;
+        let reply = self.inner.proc.output_with(request, Bytes::new()).await?;
         Ok(Output { offset: reply.message.offset, bytes: reply.payload, end: reply.message.end })
     }
 
@@ -110,7 +110,7 @@ impl Sigma {
     /// # Errors
     /// `Closed` where the proc reads no more; `NotFound`.
     pub async fn input(&self, pid: Pid, bytes: Bytes, end: bool) -> Result<()> {
-        self.0.proc.input_with(proto::InputRequest { pid: pid.to_string(), end }, bytes).await.map(drop)
+        self.inner.proc.input_with(proto::InputRequest { pid: pid.to_string(), end }, bytes).await.map(drop)
     }
 }
 

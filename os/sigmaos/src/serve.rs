@@ -173,21 +173,28 @@ impl Session for Doorkeeper {
 }
 
 impl Sigma {
-    /// Advertises `server` at `path`, for as long as this proc lives: whoever opens a path below it is connected to it.
+    /// Advertises `server` at `path` (the thesis' `Mount`), for as long as this proc lives: whoever opens a path below it
+    /// is connected to it.
     ///
     /// # Errors
     /// `Exists` where the name is taken by something else, `NotFound` where the directory is missing, `Denied`,
     /// `Quota`, `Unreachable`.
-    pub async fn serve(&self, path: &str, server: impl Accept) -> Result<()> {
-        let attempted = |error: Error| error.context(format!("serve {path}"));
-        let path = Path::parse(path).map_err(attempted)?;
-        self.0.keeper.export(Some(path.clone()), Arc::new(server));
-        let request = proto::MountRequest { path: path.to_string(), ..Default::default() };
-        let root = self.0.mounts.dial_root().await.map_err(attempted)?;
-        let mounted = crate::stub::NamespaceClient(root).mount(request).await;
+    pub async fn mount(&self, path: &str, server: impl Accept) -> Result<()> {
+        let parsed = Path::parse(path).map_err(|error| error.context(format!("mount {path}")))?;
+        self.inner.keeper.export(Some(parsed.clone()), Arc::new(server));
+        let mounted = self.change("mount", path, |namespace, rest, mark| async move {
+            let request = proto::MountRequest {
+                path: rest,
+                stamp: mark.stamp,
+                fences: mark.fences,
+                ..Default::default()
+            };
+            namespace.mount(request).await.map(drop)
+        });
+        let mounted = mounted.await;
         if mounted.is_err() {
-            self.0.keeper.withdraw(&path);
+            self.inner.keeper.withdraw(&parsed);
         }
-        mounted.map(drop).map_err(attempted)
+        mounted
     }
 }

@@ -1,5 +1,6 @@
 //! The client of a realm: the door of a proc, or the local socket of a kernel for a tool outside.
 
+use crate::changes::Changes;
 use crate::mounts::Mounts;
 use crate::rpc::{Device, Service};
 use crate::serve::{Accept, Doorkeeper};
@@ -15,13 +16,18 @@ use tokio::net::UnixStream;
 
 /// A client of a realm. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Sigma(pub(crate) Arc<Inner>);
+pub struct Sigma {
+    pub(crate) inner: Arc<Inner>,
+    /// What the changes of this client carry, where it acts as a leader.
+    pub(crate) fences: Arc<[proto::Fence]>,
+}
 
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) proc: ProcClient,
     pub(crate) mounts: Mounts,
     pub(crate) keeper: Arc<Doorkeeper>,
+    pub(crate) changes: Changes,
     door: Device,
 }
 
@@ -67,14 +73,15 @@ impl Sigma {
             proc: ProcClient(waiting.clone()),
             mounts: Mounts::new(LinkClient(door.clone())),
             keeper,
+            changes: Changes::new(),
             door: waiting,
         };
-        Ok((Self(Arc::new(inner)), connection))
+        Ok((Self { inner: Arc::new(inner), fences: Arc::default() }, connection))
     }
 
     /// The kernel itself, for the operator's calls.
     pub fn kernel(&self) -> &Device {
-        &self.0.door
+        &self.inner.door
     }
 
     /// Who this client is: its realm, pid, principal and machine, as the kernel says.
@@ -82,12 +89,12 @@ impl Sigma {
     /// # Errors
     /// `Unreachable` where the kernel has gone.
     pub async fn me(&self) -> Result<Arc<proto::Caller>> {
-        self.0.keeper.me().await
+        self.inner.keeper.me().await
     }
 
     /// Accepts every connection that the kernel hands to this server, whatever it is mounted at.
     pub fn accept_all(&self, server: Arc<dyn Accept>) {
-        self.0.keeper.export(None, server);
+        self.inner.keeper.export(None, server);
     }
 
     /// Opens the rpc device at `path`, and makes of it the typed client that a `.proto` defined.
@@ -101,9 +108,9 @@ impl Sigma {
     /// Advertises `service` at `path`: a directory there, for as long as this proc lives, with the device `rpc` in it.
     ///
     /// # Errors
-    /// As [`Sigma::serve`].
+    /// As [`Sigma::mount`].
     pub async fn serve_rpc(&self, path: &str, service: impl Service) -> Result<()> {
-        self.serve(path, crate::Export::new().device("rpc", service)?).await
+        self.mount(path, crate::Export::new().device("rpc", service)?).await
     }
 }
 

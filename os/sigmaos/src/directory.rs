@@ -1,0 +1,134 @@
+//! The namespace API: directories, links, and where a path leads.
+
+use crate::fs::Create;
+use crate::mounts::Again;
+use crate::sigma::Sigma;
+use crate::stub::NamespaceClient;
+use crate::{Code, Error, Path, Result, proto};
+
+impl Sigma {
+    /// Creates a directory.
+    ///
+    /// # Errors
+    /// As [`Sigma::create`].
+    pub async fn create_dir(&self, path: &str) -> Result<()> {
+        self.create(path, Create::directory()).await.map(drop)
+    }
+
+    /// Creates a directory and those above it that are missing.
+    ///
+    /// # Errors
+    /// As [`Sigma::create_dir`], except `Exists`.
+    pub async fn create_dir_all(&self, path: &str) -> Result<()> {
+        let path = Path::parse(path)?;
+        let mut at = Path::root();
+        for name in path.names() {
+            at = at.join(name)?;
+            match self.create_dir(at.as_str()).await {
+                // A mount or a proxy's own top may refuse to make what it already has.
+                Err(error) if matches!(error.code, Code::Exists | Code::IsDir) => {}
+                Err(error) => {
+                    if self.stat(at.as_str()).await.is_err() {
+                        return Err(error);
+                    }
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates a symlink at `path` that leads to `target`.
+    ///
+    /// # Errors
+    /// As [`Sigma::create`].
+    pub async fn symlink(&self, target: &str, path: &str) -> Result<()> {
+        self.create(path, Create::symlink(target)).await.map(drop)
+    }
+
+    /// Where a symlink leads.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` where it is no symlink.
+    pub async fn read_link(&self, path: &str) -> Result<String> {
+        self.read("read_link", path, |namespace, rest| async move {
+            namespace.read_link(proto::PathRequest { path: rest }).await.map(|link| link.target)
+        })
+        .await
+    }
+
+    /// Renames an entry, atomically, also across directories of one server.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotEmpty`, `Invalid` into itself, `Unsupported` across servers, `Denied`, `Stale`, `Unreachable`.
+    pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let target = Path::parse(to).map_err(|error| error.context(format!("rename {from} to {to}")))?;
+        let number = self.inner.changes.number();
+        let renamed = self.at("rename", from, Again::Change, |place| {
+            let (stamp, fences, target) = (Some(number.stamp()), self.fences.to_vec(), target.to_string());
+            async move {
+                // Named knows where both paths lead; any other server is asked about what is its own alone.
+                let to = match place.mount.is_root() {
+                    true => target,
+                    false => self.below(place.mount.as_str(), &target).await?,
+                };
+                let request = proto::RenameRequest { from: place.rest, to, stamp, fences };
+                NamespaceClient(place.device).rename(request).await.map(drop)
+            }
+        });
+        renamed.await
+    }
+
+    /// What is left of a path below the server at `mount`, which must be the one that serves it.
+    async fn below(&self, mount: &str, path: &str) -> Result<String> {
+        let found = self.resolve_mount(path).await?;
+        if found.mount == mount {
+            return Ok(found.rest);
+        }
+        let text = format!("{path} is served by {}, and not by {mount}; copy instead", found.mount);
+        Err(Error::new(Code::Unsupported, text))
+    }
+
+    /// All entries of a directory, in the order of their names.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDir`, `Denied`, `Unreachable`.
+    pub async fn read_dir(&self, path: &str) -> Result<Vec<proto::Stat>> {
+        let mut entries: Vec<proto::Stat> = Vec::new();
+        loop {
+            let after = entries.last().map(|entry| entry.name.clone()).unwrap_or_default();
+            let page = self.read_dir_page(path, &after, 0).await?;
+            let more = page.more && !page.entries.is_empty();
+            entries.extend(page.entries);
+            if !more {
+                return Ok(entries);
+            }
+        }
+    }
+
+    /// The entries of a directory whose names sort after `after`, at most `limit`; 0: as many as the server gives.
+    ///
+    /// # Errors
+    /// As [`Sigma::read_dir`].
+    pub async fn read_dir_page(&self, path: &str, after: &str, limit: u32) -> Result<proto::DirPage> {
+        self.read("read_dir", path, |namespace, rest| async move {
+            namespace.read_dir(proto::ReadDirRequest { path: rest, after: after.to_owned(), limit }).await
+        })
+        .await
+    }
+
+    /// The global path of the mount that serves `path`, and what is left below it; `~any` and `~local` are resolved.
+    ///
+    /// # Errors
+    /// `NotFound`, `Unreachable`.
+    pub async fn resolve_mount(&self, path: &str) -> Result<proto::Moved> {
+        let parsed = Path::parse(path).map_err(|error| error.context(format!("resolve_mount {path}")))?;
+        // Mounts are the realm's: its named knows them all.
+        let resolve = self.read("resolve_mount", "/", |namespace, _| {
+            let path = parsed.to_string();
+            async move { namespace.resolve(proto::PathRequest { path }).await }
+        });
+        let found = resolve.await.map_err(|error| error.context(path))?;
+        Ok(proto::Moved { mount: found.mount, rest: found.rest })
+    }
+}
