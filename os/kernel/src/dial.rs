@@ -35,7 +35,7 @@ pub(crate) async fn dial(kernel: &Arc<Kernel>, client: &Client, path: &Path) -> 
         if let Some(proc) = &client.proc {
             proc.meets_named();
         }
-        introduce(&realm.named.door().await?, &mount, &client.caller)?
+        introduce(&realm.root().await?.door, &mount, &client.caller)?
     } else if let Some(binaries) = realm.is_bin(&mount) {
         serve_here(&BinTree(binaries), &client.caller)?
     } else if realm.is_ux(kernel, &mount) {
@@ -51,6 +51,9 @@ pub(crate) async fn dial(kernel: &Arc<Kernel>, client: &Client, path: &Path) -> 
 fn door_of(kernel: &Kernel, client: &Client, mount: &Path, endpoint: &proto::Endpoint) -> Result<Connection> {
     let dead = || Error::new(Code::Unreachable, format!("the server of {mount} has ended"));
     let pid: Pid = endpoint.pid.parse()?;
+    if let Some(door) = kernel.tools.door(client.realm()?, pid) {
+        return Ok(door);
+    }
     let proc = kernel.procs.find(client.realm()?, pid).map_err(|_| dead())?;
     let door = proc.lock().running.as_ref().and_then(|running| running.door.clone());
     door.filter(|door| door.closed().is_none()).ok_or_else(dead)

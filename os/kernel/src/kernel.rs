@@ -9,6 +9,7 @@ use crate::schedule::Scheduler;
 use crate::session::Client;
 use crate::state::State;
 use crate::supervise::Program;
+use crate::tools::Tools;
 use sigma_abi::layer::Layer;
 use sigma_abi::{Code, Error, Pid, Principal, ProcSpec, Realm, Result, Status, proto};
 use sigma_schedd::{Action, Event};
@@ -41,6 +42,7 @@ pub(crate) struct Kernel {
     pub(crate) booted: Instant,
     pub(crate) realms: Realms,
     pub(crate) procs: Table,
+    pub(crate) tools: Tools,
     pub(crate) scheduler: Scheduler,
     pub(crate) shutdown: Notify,
     numbers: AtomicU64,
@@ -64,6 +66,7 @@ impl Kernel {
             scheduler: Scheduler::new(capacity),
             realms: Realms::default(),
             procs: Table::default(),
+            tools: Tools::default(),
             state,
             capacity,
             cgroups: Arc::new(cgroups),
@@ -82,7 +85,7 @@ impl Kernel {
         Pid { home: self.state.machine, epoch: self.state.epoch, number: 0 }
     }
 
-    fn next_pid(&self) -> Pid {
+    pub(crate) fn next_pid(&self) -> Pid {
         Pid { number: self.numbers.fetch_add(1, Ordering::Relaxed), ..self.own_pid() }
     }
 

@@ -24,6 +24,7 @@ mod service;
 mod session;
 mod state;
 mod supervise;
+mod tools;
 
 use clap::Parser;
 use sigma_abi::layer::Layer;

@@ -11,13 +11,13 @@ mod store;
 use crate::binary::{Binaries, Binary};
 use crate::jail::Jail;
 use crate::kernel::Kernel;
-use crate::session::operator_caller;
 use crate::state;
 use crate::supervise::{START_DEADLINE, Server};
 use sigma_abi::layer::Layer;
 use sigma_abi::{Code, Error, Path, Pid, Realm, Result, proto};
 use sigmaos::rpc::Device;
 use sigmaos::stub::{NamedControlClient, NamespaceClient};
+use sigmaos::wire::Connection;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
@@ -38,9 +38,18 @@ pub(crate) struct Tenant {
     pub(crate) named: Server,
     binaries: Arc<Binaries>,
     ux: Mutex<Option<Arc<Server>>>,
-    /// The kernel's own connection to named, once the realm's top is laid out.
-    root: watch::Receiver<Option<Device>>,
+    /// The life of named, once the realm's top is laid out.
+    root: watch::Receiver<Option<Root>>,
     layout: AbortHandle,
+}
+
+/// A named that serves its realm, whose top is laid out.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    /// Its door: where others are introduced to it.
+    pub(crate) door: Connection,
+    /// The kernel's own connection.
+    device: Device,
 }
 
 impl Realms {
@@ -119,11 +128,11 @@ impl Tenant {
         let binaries = Arc::new(Binaries::open(record.dir.join("bin"), kernel.state.blobs())?);
         state::make_dir(&record.dir.join("ux"))?;
         let jail = kernel.program(&format!("jail of {name}"), "jail", jail_args(kernel, record))?;
-        let named = Server::start(kernel.program(&format!("named of {name}"), "named", Vec::new())?);
-        let machine = kernel.capacity.id.to_string();
+        let store = vec!["--store".to_owned(), record.dir.join("named.redb").display().to_string()];
+        let named = Server::start(kernel.program(&format!("named of {name}"), "named", store)?);
         let (laid_out, root) = watch::channel(None);
-        let caller = operator_caller(kernel, Some(name));
-        let layout = tokio::spawn(layout::lay_out(named.doors(), caller, machine, laid_out)).abort_handle();
+        let layout = layout::Layout::new(kernel, name, laid_out);
+        let layout = tokio::spawn(layout.run(named.doors())).abort_handle();
         Ok(Self {
             name: name.clone(),
             jail: Jail::start(kernel, name, jail),
@@ -151,27 +160,36 @@ impl Tenant {
         if path.is_root() {
             return Ok(proto::Resolved { mount: "/".into(), rest: "/".into(), endpoint: None });
         }
-        NamespaceClient(self.root().await?).resolve(proto::PathRequest { path: path.to_string() }).await
+        let request = proto::PathRequest { path: path.to_string() };
+        NamespaceClient(self.root().await?.device).resolve(request).await
     }
 
-    async fn root(&self) -> Result<Device> {
+    /// The realm's named, once it serves.
+    ///
+    /// # Errors
+    /// What named says it fails by; `Unreachable` where it does not come up.
+    pub(crate) async fn root(&self) -> Result<Root> {
         let mut root = self.root.clone();
-        let ready = async { root.wait_for(Option::is_some).await.ok().and_then(|root| root.clone()) };
-        let waited = tokio::time::timeout(START_DEADLINE, ready).await;
-        waited.ok().flatten().ok_or_else(|| {
-            let text =
-                format!("the namespace of realm {} does not come up; the kernel's log says why", self.name);
-            Error::new(Code::Unreachable, text)
-        })
+        let lives = |root: &Option<Root>| root.as_ref().is_some_and(|root| root.door.closed().is_none());
+        let up = async {
+            // What named fails by is known before the deadline is over.
+            self.named.door().await?;
+            let root = root.wait_for(lives).await.ok().and_then(|root| root.clone());
+            root.ok_or_else(|| Error::new(Code::Unreachable, "the realm is being removed"))
+        };
+        let late = || Error::new(Code::Unreachable, "it does not come up; the kernel's log says why");
+        let waited = tokio::time::timeout(START_DEADLINE, up).await.unwrap_or_else(|_| Err(late()));
+        waited.map_err(|error| error.context(format!("the namespace of realm {}", self.name)))
     }
 
-    /// Tells named that a proc has ended.
+    /// Tells named that a proc or tool has ended. A named that is told nothing, since it dies now, is told at its next start
+    /// who lives.
     pub(crate) async fn ended(&self, pid: Pid) {
-        let root = self.root.borrow().clone();
-        if let Some(root) = root
-            && let Err(error) =
-                NamedControlClient(root).ended(proto::EndedRequest { pid: pid.to_string() }).await
-        {
+        let told = async {
+            let root = self.root().await?;
+            NamedControlClient(root.device).ended(proto::EndedRequest { pid: pid.to_string() }).await
+        };
+        if let Err(error) = told.await {
             tracing::warn!(realm = %self.name, %pid, %error, "named was not told of an end");
         }
     }

@@ -5,6 +5,8 @@ use crate::proc::Proc;
 use crate::service::admin::Admins;
 use crate::service::link::Links;
 use crate::service::proc::Procs;
+use crate::supervise::Life;
+use crate::tools::Tool;
 use sigma_abi::frame::Frame;
 use sigma_abi::{Code, Error, Realm, Result, proto};
 use sigmaos::rpc::{Request, Response, Service};
@@ -25,6 +27,8 @@ pub(crate) struct Client {
     pub(crate) caller: Arc<proto::Caller>,
     /// Procs whose output this client follows; they are let go when it leaves.
     pub(crate) followed: Arc<Followed>,
+    /// The life of a tool that is in a realm; what it holds there ends with it.
+    pub(crate) _life: Option<Arc<Tool>>,
 }
 
 /// The procs that a client spawned to follow their output.
@@ -95,6 +99,7 @@ pub(crate) fn door(kernel: &Arc<Kernel>, socket: UnixStream) -> (Arc<Owner>, Dri
                 proc: Some(Arc::clone(proc)),
                 caller,
                 followed: Arc::default(),
+                _life: None,
             };
             Ok(client_session(&kernel, &client, false))
         }),
@@ -117,11 +122,19 @@ pub(crate) fn operator(kernel: &Arc<Kernel>, socket: UnixStream) -> (Connection,
                 "" => None,
                 name => Some(Realm::parse(name)?),
             };
-            let caller = Arc::new(operator_caller(&kernel, realm.as_ref()));
+            let mut caller = operator_caller(&kernel, realm.as_ref());
+            let tool = match (&realm, mine.get()) {
+                (Some(realm), Some(door)) => Some(Tool::arrive(&kernel, realm, door.downgrade())),
+                _ => None,
+            };
+            if let Some(tool) = &tool {
+                caller.pid = tool.pid.to_string();
+            }
+            let caller = Arc::new(caller);
             if let Some(connection) = mine.get() {
                 connection.send(hello(Some((*caller).clone())), Vec::new())?;
             }
-            let client = Client { realm, proc: None, caller, followed: Arc::default() };
+            let client = Client { realm, proc: None, caller, followed: Arc::default(), _life: tool };
             Ok(client_session(&kernel, &client, true))
         }),
     );
@@ -155,7 +168,7 @@ fn client_session(kernel: &Arc<Kernel>, client: &Client, operator: bool) -> Arc<
 /// The door of a kernel process, which says when it serves.
 pub(crate) fn kernel_process(
     socket: UnixStream,
-    up: watch::Sender<Option<Connection>>,
+    up: watch::Sender<Life>,
 ) -> (Arc<OnceLock<Connection>>, Driver) {
     let place = Arc::new(OnceLock::<Connection>::new());
     let mine = Arc::clone(&place);
@@ -176,12 +189,14 @@ pub(crate) fn kernel_process(
 
 struct KernelProcess {
     door: Arc<OnceLock<Connection>>,
-    up: watch::Sender<Option<Connection>>,
+    up: watch::Sender<Life>,
 }
 
 impl sigmaos::stub::Proc for KernelProcess {
     async fn started(&self, _: Request<proto::Empty>) -> Result<Response<proto::Empty>> {
-        self.up.send_replace(self.door.get().cloned());
+        if let Some(door) = self.door.get() {
+            self.up.send_replace(Life::Up(door.clone()));
+        }
         Ok(proto::Empty {}.into())
     }
 

@@ -67,14 +67,35 @@ impl Program {
 #[derive(Debug)]
 pub(crate) struct Server {
     name: String,
-    door: watch::Receiver<Option<Connection>>,
+    door: watch::Receiver<Life>,
     task: AbortHandle,
+}
+
+/// Where a kernel process is in its life.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Life {
+    /// Not up, or not yet again.
+    #[default]
+    Down,
+    /// It said why it cannot serve, and is tried again after a while.
+    Failing(Error),
+    /// It serves; this is its door.
+    Up(Connection),
+}
+
+impl Life {
+    pub(crate) fn door(&self) -> Option<&Connection> {
+        match self {
+            Self::Up(door) if door.closed().is_none() => Some(door),
+            _ => None,
+        }
+    }
 }
 
 impl Server {
     /// Starts it, and again whenever it ends.
     pub(crate) fn start(program: Program) -> Self {
-        let (up, door) = watch::channel(None);
+        let (up, door) = watch::channel(Life::Down);
         let name = program.name.clone();
         let task = tokio::spawn(supervise(program, up)).abort_handle();
         Self { name, door, task }
@@ -83,15 +104,19 @@ impl Server {
     /// The door of the process, once it serves.
     ///
     /// # Errors
-    /// `Unreachable` after [`START_DEADLINE`].
+    /// What the process says it fails by; `Unreachable` after [`START_DEADLINE`].
     pub(crate) async fn door(&self) -> Result<Connection> {
         let mut door = self.door.clone();
-        let serving = async { door.wait_for(Option::is_some).await.ok().and_then(|door| door.clone()) };
-        let waited = tokio::time::timeout(START_DEADLINE, serving).await;
-        waited.ok().flatten().ok_or_else(|| {
-            let text = format!("{} does not start; the kernel's log says why", self.name);
-            Error::new(Code::Unreachable, text)
-        })
+        let decided = |life: &Life| life.door().is_some() || matches!(life, Life::Failing(_));
+        let waited = tokio::time::timeout(START_DEADLINE, door.wait_for(decided)).await;
+        match waited.ok().and_then(|life| life.ok().map(|life| life.clone())) {
+            Some(Life::Up(door)) => Ok(door),
+            Some(Life::Failing(why)) => Err(why.context(format!("{} cannot serve", self.name))),
+            _ => {
+                let text = format!("{} does not start; the kernel's log says why", self.name);
+                Err(Error::new(Code::Unreachable, text))
+            }
+        }
     }
 
     /// Ends it for good.
@@ -99,8 +124,8 @@ impl Server {
         self.task.abort();
     }
 
-    /// Tells each door of each life of the process.
-    pub(crate) fn doors(&self) -> watch::Receiver<Option<Connection>> {
+    /// Tells each life of the process.
+    pub(crate) fn doors(&self) -> watch::Receiver<Life> {
         self.door.clone()
     }
 }
@@ -111,7 +136,7 @@ impl Drop for Server {
     }
 }
 
-async fn supervise(program: Program, up: watch::Sender<Option<Connection>>) {
+async fn supervise(program: Program, up: watch::Sender<Life>) {
     let mut backoff = FIRST_BACKOFF;
     loop {
         let born = Instant::now();
@@ -121,7 +146,13 @@ async fn supervise(program: Program, up: watch::Sender<Option<Connection>>) {
                 tracing::error!(program = program.name, %error, "a kernel process cannot be started")
             }
         }
-        up.send_replace(None);
+        up.send_if_modified(|life| {
+            let was_up = matches!(life, Life::Up(_));
+            if was_up {
+                *life = Life::Down;
+            }
+            was_up
+        });
         if born.elapsed() > HEALTHY {
             backoff = FIRST_BACKOFF;
         }
@@ -131,10 +162,7 @@ async fn supervise(program: Program, up: watch::Sender<Option<Connection>>) {
 }
 
 /// One life of the process.
-async fn live(
-    program: &Program,
-    up: &watch::Sender<Option<Connection>>,
-) -> std::io::Result<std::process::ExitStatus> {
+async fn live(program: &Program, up: &watch::Sender<Life>) -> std::io::Result<std::process::ExitStatus> {
     let (ours, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs.into_std()?);
     rustix::io::ioctl_fionbio(&theirs, false)?;
@@ -143,7 +171,16 @@ async fn live(
     let mut driver = std::pin::pin!(driver);
     tokio::select! {
         status = child.wait() => return status,
-        reason = &mut driver => tracing::warn!(program = program.name, %reason, "a kernel process closed its door"),
+        reason = &mut driver => {
+            tracing::warn!(program = program.name, %reason, "a kernel process closed its door");
+            up.send_modify(|life| {
+                // What ends without a word is a crash, and is soon up again.
+                let silent = matches!(reason.code, Code::Unreachable | Code::Closed);
+                if !silent && !matches!(life, Life::Up(_)) {
+                    *life = Life::Failing(reason);
+                }
+            });
+        }
     }
     drop(connection);
     match tokio::time::timeout(END_DEADLINE, child.wait()).await {

@@ -11,7 +11,7 @@ mod driver;
 mod outbox;
 mod socket;
 
-pub use connection::{Connection, Tag};
+pub use connection::{Connection, Tag, WeakConnection};
 pub use driver::{Driver, Greeter, Session};
 pub use socket::Incoming;
 

@@ -1,56 +1,89 @@
 //! The top of a realm's namespace: laid out each time that its named comes up.
 
+use super::Root;
 use crate::dial;
-use sigma_abi::{Code, Error, Path, Result, proto};
+use crate::kernel::Kernel;
+use crate::session::operator_caller;
+use crate::supervise::Life;
+use sigma_abi::{Code, Error, Path, Realm, Result, proto};
 use sigmaos::rpc::Device;
-use sigmaos::stub::NamespaceClient;
+use sigmaos::stub::{NamedControlClient, NamespaceClient};
 use sigmaos::wire::{Connection, Session, read_hello};
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::sync::watch;
 
-/// Lays out the top of a realm's namespace, each time that its named comes up.
-pub(super) async fn lay_out(
-    mut doors: watch::Receiver<Option<Connection>>,
+/// After a layout that failed though named serves, which is mostly for lack of room.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Who lays out the top of one realm's namespace.
+pub(super) struct Layout {
+    kernel: Weak<Kernel>,
+    realm: Realm,
     caller: proto::Caller,
-    machine: String,
-    laid_out: watch::Sender<Option<Device>>,
-) {
-    while doors.changed().await.is_ok() {
-        let door = doors.borrow_and_update().clone();
-        laid_out.send_replace(None);
-        let Some(door) = door else { continue };
-        let done = async {
-            let root = connect(dial::introduce(&door, &Path::root(), &caller)?)?;
-            lay_out_top(&NamespaceClient(root.clone()), &caller.pid, &machine).await?;
-            Result::Ok(root)
-        };
-        match done.await {
-            Ok(root) => drop(laid_out.send_replace(Some(root))),
-            Err(error) => {
-                tracing::error!(realm = caller.realm, %error, "the top of a realm cannot be laid out")
+    laid_out: watch::Sender<Option<Root>>,
+}
+
+impl Layout {
+    pub(super) fn new(kernel: &Arc<Kernel>, realm: &Realm, laid_out: watch::Sender<Option<Root>>) -> Self {
+        let caller = operator_caller(kernel, Some(realm));
+        Self { kernel: Arc::downgrade(kernel), realm: realm.clone(), caller, laid_out }
+    }
+
+    /// Lays it out at each life of named.
+    pub(super) async fn run(self, mut lives: watch::Receiver<Life>) {
+        while lives.changed().await.is_ok() {
+            self.laid_out.send_replace(None);
+            loop {
+                let door = lives.borrow_and_update().door().cloned();
+                let Some(door) = door else { break };
+                match self.lay_out(&door).await {
+                    Ok(device) => {
+                        self.laid_out.send_replace(Some(Root { door, device }));
+                        break;
+                    }
+                    Err(error) => {
+                        tracing::error!(realm = %self.realm, %error, "the top of a realm cannot be laid out");
+                    }
+                }
+                tokio::time::sleep(RETRY).await;
             }
         }
+    }
+
+    async fn lay_out(&self, door: &Connection) -> Result<Device> {
+        let device = connect(dial::introduce(door, &Path::root(), &self.caller)?)?;
+        // First of all, since what the dead hold may be in the way. Nobody else is introduced to this life of named before
+        // this is done, so the list is whole.
+        NamedControlClient(device.clone()).alive(self.alive()).await?;
+        lay_out_top(&NamespaceClient(device.clone()), &self.caller.pid, &self.caller.machine).await?;
+        Ok(device)
+    }
+
+    fn alive(&self) -> proto::AliveRequest {
+        let mut pids = vec![self.caller.pid.clone()];
+        if let Some(kernel) = self.kernel.upgrade() {
+            pids.extend(kernel.procs.list(&self.realm, false).iter().map(|proc| proc.pid.to_string()));
+            pids.extend(kernel.tools.list(&self.realm).iter().map(ToString::to_string));
+        }
+        proto::AliveRequest { machine: self.caller.machine.clone(), pids }
     }
 }
 
 async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result<()> {
-    let exists = |result: Result<_>| match result {
-        Err(error) if error.code == Code::Exists => Ok(()),
-        other => other.map(drop),
-    };
     let directory = proto::CreateRequest {
         path: "/ux".into(),
         kind: proto::Kind::Directory.into(),
         perm: 0o66,
-        exclusive: true,
         ..Default::default()
     };
-    exists(root.create(directory).await)?;
+    root.create(directory).await?;
     for path in ["/bin".to_owned(), format!("/ux/{machine}")] {
         let endpoint = proto::Endpoint { machine: machine.to_owned(), pid: pid.to_owned(), generation: 0 };
-        root.mount(proto::MountRequest { path, perm: 0o66, endpoint: Some(endpoint), ..Default::default() })
-            .await?;
+        let request =
+            proto::MountRequest { path, perm: 0o66, endpoint: Some(endpoint), ..Default::default() };
+        root.mount(request).await?;
     }
     Ok(())
 }

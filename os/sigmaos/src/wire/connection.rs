@@ -9,7 +9,7 @@ use rustix::net::{Shutdown, shutdown};
 use sigma_abi::frame::{Frame, Kind};
 use slab::Slab;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 
@@ -108,6 +108,17 @@ impl Drop for Handle {
     }
 }
 
+/// A connection that is not kept open by this.
+#[derive(Clone, Debug)]
+pub struct WeakConnection(Weak<Handle>);
+
+impl WeakConnection {
+    /// The connection, where somebody still holds it.
+    pub fn upgrade(&self) -> Option<Connection> {
+        self.0.upgrade().map(Connection)
+    }
+}
+
 /// A call in flight; dropping it cancels the call.
 #[derive(Debug)]
 pub struct Tag {
@@ -179,6 +190,11 @@ impl Connection {
         let answer = receiver.await;
         waiting.done = true;
         answer.unwrap_or_else(|_| Err(Error::maybe_done(Code::Unreachable, "the connection has ended")))
+    }
+
+    /// The same connection, for somebody who does not keep it open.
+    pub fn downgrade(&self) -> WeakConnection {
+        WeakConnection(Arc::downgrade(&self.0))
     }
 
     /// Why the connection has ended; `None` while it lives.
