@@ -5,11 +5,13 @@
 //! - A story that waits too long fails, and shows the kernel's log.
 //! - After each story nothing is left of its machine: no process, no control group, no mount.
 
+mod example;
 pub mod host;
 mod machine;
 mod story;
 mod tenant;
 
+pub use example::example;
 pub use machine::{Machine, Said};
 pub use story::{eventually, story, story_with, within};
 pub use tenant::Tenant;

@@ -9,6 +9,14 @@ use crate::{Code, Error, Path, Result, proto};
 impl Sigma {
     /// Creates a directory.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.create_dir("/results").await?;
+    /// sigma.put_file("/results/1", "one").await?;
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`Sigma::create`].
     pub async fn create_dir(&self, path: &str) -> Result<()> {
@@ -16,6 +24,14 @@ impl Sigma {
     }
 
     /// Creates a directory and those above it that are missing.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.create_dir_all("/a/b/c").await?;
+    /// sigma.create_dir_all("/a/b/c").await?;
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`Sigma::create_dir`], except `Exists`.
@@ -40,6 +56,15 @@ impl Sigma {
 
     /// Creates a symlink at `path` that leads to `target`.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.put_file("/greeting", "hello").await?;
+    /// sigma.symlink("/greeting", "/latest").await?;
+    /// assert_eq!(sigma.get_file("/latest").await?, "hello");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`Sigma::create`].
     pub async fn symlink(&self, target: &str, path: &str) -> Result<()> {
@@ -47,6 +72,14 @@ impl Sigma {
     }
 
     /// Where a symlink leads.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.symlink("/greeting", "/latest").await?;
+    /// assert_eq!(sigma.read_link("/latest").await?, "/greeting");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `NotFound`; `Invalid` where it is no symlink.
@@ -58,6 +91,16 @@ impl Sigma {
     }
 
     /// Renames an entry, atomically, also across directories of one server.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.put_file("/draft", "hello").await?;
+    /// sigma.create_dir("/done").await?;
+    /// sigma.rename("/draft", "/done/letter").await?;
+    /// assert_eq!(sigma.get_file("/done/letter").await?, "hello");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `NotFound`, `NotEmpty`, `Invalid` into itself, `Unsupported` across servers, `Denied`, `Stale`, `Unreachable`.
@@ -91,6 +134,17 @@ impl Sigma {
 
     /// All entries of a directory, in the order of their names.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.create_dir("/results").await?;
+    /// sigma.put_file("/results/b", "2").await?;
+    /// sigma.put_file("/results/a", "1").await?;
+    /// let names: Vec<_> = sigma.read_dir("/results").await?.into_iter().map(|entry| entry.name).collect();
+    /// assert_eq!(names, ["a", "b"]);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound`, `NotDir`, `Denied`, `Unreachable`.
     pub async fn read_dir(&self, path: &str) -> Result<Vec<proto::Stat>> {
@@ -108,6 +162,18 @@ impl Sigma {
 
     /// The entries of a directory whose names sort after `after`, at most `limit`; 0: as many as the server gives.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.create_dir("/results").await?;
+    /// for name in ["a", "b", "c"] {
+    ///     sigma.put_file(&format!("/results/{name}"), name).await?;
+    /// }
+    /// let page = sigma.read_dir_page("/results", "a", 1).await?;
+    /// assert_eq!((page.entries[0].name.as_str(), page.more), ("b", true));
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`Sigma::read_dir`].
     pub async fn read_dir_page(&self, path: &str, after: &str, limit: u32) -> Result<proto::DirPage> {
@@ -118,6 +184,15 @@ impl Sigma {
     }
 
     /// The global path of the mount that serves `path`, and what is left below it; `~any` and `~local` are resolved.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let machine = sigma.me().await?.machine.clone();
+    /// let found = sigma.resolve_mount("/ux/~local/notes").await?;
+    /// assert_eq!((found.mount, found.rest), (format!("/ux/{machine}"), "/notes".to_owned()));
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `NotFound`, `Unreachable`.

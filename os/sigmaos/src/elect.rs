@@ -20,6 +20,20 @@ impl Sigma {
     /// is. What is at `fence` and below is from then on for this leader to change: a leader before, who does not know
     /// yet, is `Stale` there.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let old = sigma.elect("/leader", "/data", "me").await?;
+    /// old.sigma().create_dir("/data").await?;
+    /// # let elsewhere = old.sigma().clone();
+    /// old.resign().await?;
+    /// let new = sigma.elect("/leader", "/data", "the next").await?;
+    /// // The one before has not noticed yet; it can do no harm.
+    /// assert_eq!(elsewhere.put_file("/data/x", "old").await.unwrap_err().code, sigmaos::Code::Stale);
+    /// new.sigma().put_file("/data/x", "new").await?;
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound` where a directory is missing, `Denied`, `Quota`, `Unreachable`.
     pub async fn elect(&self, path: &str, fence: &str, contents: impl Into<Bytes>) -> Result<Leader> {
@@ -38,6 +52,16 @@ impl Sigma {
     }
 
     /// As [`Sigma::elect`], without waiting.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let leader = sigma.try_elect("/leader", "/data", "me").await?;
+    /// let second = sigma.try_elect("/leader", "/data", "me, too").await;
+    /// assert_eq!(second.unwrap_err().code, sigmaos::Code::Exists);
+    /// assert!(leader.epoch() > 0);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`Sigma::elect`], and `Exists` while there is another leader.

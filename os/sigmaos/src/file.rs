@@ -170,6 +170,16 @@ impl File {
     }
 
     /// Moves the offset (the thesis' `Lseek`). Pipes have none.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.put_file("/greeting", "hello world").await?;
+    /// let mut file = sigma.open("/greeting").await?;
+    /// file.lseek(6);
+    /// assert_eq!(file.read_to_end().await?, "world");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     pub fn lseek(&mut self, offset: u64) {
         self.offset = offset;
     }

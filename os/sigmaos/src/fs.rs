@@ -63,6 +63,14 @@ impl Create {
 impl Sigma {
     /// The contents of a file, in one round trip where it fits in one frame.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.put_file("/greeting", "hello").await?;
+    /// assert_eq!(sigma.get_file("/greeting").await?, "hello");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound`, `IsDir`, `Denied`, `Loop`, `Unreachable`.
     pub async fn get_file(&self, path: &str) -> Result<Bytes> {
@@ -79,6 +87,14 @@ impl Sigma {
     }
 
     /// Creates or replaces a file. It is seen whole or not at all.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let stat = sigma.put_file("/greeting", "hello").await?;
+    /// assert_eq!((stat.size, stat.perm), (5, 0o66));
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `NotFound` where the directory is missing, `IsDir`, `Denied`, `TooLarge`, `Quota`, `Stale`, `Unreachable`.
@@ -97,6 +113,16 @@ impl Sigma {
 
     /// As [`Sigma::put_file`] in one round trip, as `request` says: exclusively, with other bits, ephemeral. Its path is set
     /// here.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::{Code, proto::PutRequest};
+    /// let once = PutRequest { perm: 0o64, exclusive: true, ..Default::default() };
+    /// sigma.put_with("/lock", once.clone(), "mine").await?;
+    /// assert_eq!(sigma.put_with("/lock", once, "mine, too").await.unwrap_err().code, Code::Exists);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`Sigma::put_file`], and `Exists`.
@@ -117,6 +143,15 @@ impl Sigma {
 
     /// What is known of an entry. A last symlink is followed.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.put_file("/greeting", "hello").await?;
+    /// let stat = sigma.stat("/greeting").await?;
+    /// assert_eq!((stat.name.as_str(), stat.size), ("greeting", 5));
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound`, `NotDir`, `Loop`, `Unreachable`.
     pub async fn stat(&self, path: &str) -> Result<proto::Stat> {
@@ -127,6 +162,18 @@ impl Sigma {
     }
 
     /// Creates an entry.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::Create;
+    /// sigma.create("/results", Create::directory()).await?;
+    /// sigma.create("/results/here", Create::file().perm(0o64).ephemeral()).await?;
+    /// sigma.create("/results/latest", Create::symlink("here")).await?;
+    /// sigma.create("/results/queue", Create::pipe()).await?;
+    /// assert_eq!(sigma.read_dir("/results").await?.len(), 3);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `Exists`, `NotFound` where the directory is missing, `Denied`, `Quota`, `Stale`, `Unreachable`.
@@ -147,6 +194,16 @@ impl Sigma {
 
     /// Removes an entry: a symlink itself, a mount, a file, or an empty directory.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::Code;
+    /// sigma.put_file("/greeting", "hello").await?;
+    /// sigma.remove("/greeting").await?;
+    /// assert_eq!(sigma.remove("/greeting").await.unwrap_err().code, Code::NotFound);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound`, `NotEmpty`, `Denied`, `Stale`, `Unreachable`.
     pub async fn remove(&self, path: &str) -> Result<()> {
@@ -158,6 +215,17 @@ impl Sigma {
 
     /// Opens a file for reading, or a pipe.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.put_file("/greeting", "hello world").await?;
+    /// let mut file = sigma.open("/greeting").await?;
+    /// sigma.remove("/greeting").await?;
+    /// // What is removed stays readable for those who have it open.
+    /// assert_eq!(file.read(5).await?, "hello");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound`, `IsDir`, `Denied`, `Busy` past the number of open objects a connection may hold.
     pub async fn open(&self, path: &str) -> Result<File> {
@@ -165,6 +233,20 @@ impl Sigma {
     }
 
     /// Opens as `request` says; its `path` is set here.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::OpenRequest;
+    /// let how = OpenRequest { read: true, write: true, create: true, ..Default::default() };
+    /// let mut file = sigma.open_with("/notes", how).await?;
+    /// file.write("one ").await?;
+    /// file.write("two").await?;
+    /// file.lseek(4);
+    /// assert_eq!(file.read(100).await?, "two");
+    /// file.close().await?;
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`Sigma::open`] and [`Sigma::put_file`].
@@ -174,6 +256,23 @@ impl Sigma {
     }
 
     /// Opens the rpc device at `path`.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::{PathRequest, Stat};
+    /// use sigmaos::stub::NamespaceServer;
+    /// # struct Voice;
+    /// # impl sigmaos::stub::Namespace for Voice {}
+    /// // Any service that a `.proto` defines; this one implements nothing, and says so.
+    /// let server = sigma.clone();
+    /// server.serve_rpc("/voice", NamespaceServer(std::sync::Arc::new(Voice))).await?;
+    /// let device = sigma.open_rpc("/voice/rpc").await?;
+    /// let request = PathRequest { path: "/".into() };
+    /// let answer = device.call::<Stat>("Namespace.Stat", &request, Default::default()).await;
+    /// assert_eq!(answer.unwrap_err().code, sigmaos::Code::Unsupported);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `NotFound`, `Denied`, `Invalid` where it is something else, `Unreachable` where its server is dead.

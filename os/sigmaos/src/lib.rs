@@ -14,10 +14,36 @@
 //! }
 //! ```
 //!
+//! # The thesis' calls
+//! Each row of Figures A.1 and A.2 of "Evaluating SigmaOS with Kubernetes for Orchestrating Microservice and Serverless
+//! Applications" (2023), and where it is here:
+//!
+//! | Figure A.1 | here | | Figure A.2 | here |
+//! |---|---|---|---|---|
+//! | `Spawn` | [`Sigma::spawn`] | | `Create` | [`Sigma::create`], [`Sigma::create_dir`], [`Sigma::symlink`] |
+//! | `WaitStart` | [`Sigma::wait_start`] | | `Open` | [`Sigma::open`], [`Sigma::open_with`], [`Sigma::open_rpc`] |
+//! | `WaitExit` | [`Sigma::wait_exit`] | | `Close` | [`File::close`]; dropping a handle closes it |
+//! | `WaitKill` | [`Sigma::wait_kill`] | | `Remove` | [`Sigma::remove`] |
+//! | `Started` | [`Sigma::started`] | | `Rename` | [`Sigma::rename`] |
+//! | `Exited` | [`Sigma::exited`] | | `Stat` | [`Sigma::stat`] |
+//! | `Kill` | [`Sigma::kill`] | | `Read`, `Write` | [`File::read`], [`File::write`] |
+//! | | | | `RPC` | [`rpc::Device::call`], or a typed client by [`Sigma::client`] |
+//! | | | | `Lseek` | [`File::lseek`] |
+//! | | | | `Mount` | [`Sigma::mount`], [`Sigma::serve_rpc`] |
+//! | | | | `ResolveMount` | [`Sigma::resolve_mount`] |
+//! | | | | `OpenWatch` | [`Sigma::open_watch`] |
+//! | | | | `WatchDir` | [`Sigma::watch_dir`] |
+//! | | | | `WatchRemove` | [`Sigma::watch_remove`] |
+//!
+//! Beyond them: [`Sigma::get_file`] and [`Sigma::put_file`] in one round trip, [`Sigma::read_dir`], [`Sigma::read_link`],
+//! [`Sigma::wait_for`], [`Sigma::elect`]. The examples of these pages are tests: each runs on a machine of its own.
+//!
 //! Principles:
 //! - A proc names paths, never machines or addresses.
 //! - Dropping a future cancels its call; dropping a handle closes it.
 //! - An error says what was attempted on what, why it failed, and whether it may have been done all the same.
+//! - A connection that breaks is the SDK's business where sending again does no harm: reads anywhere, and changes of the
+//!   realm's named, which knows them by their numbers. What stays an error says whether it may have been done.
 
 mod changes;
 mod directory;

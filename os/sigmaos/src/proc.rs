@@ -17,6 +17,14 @@ pub struct Output {
 impl Sigma {
     /// Queues a proc and returns its pid.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/plain")?.args(["exit:0"])).await?;
+    /// assert!(sigma.wait_exit(pid).await?.is_ok());
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound` without the binary; `Invalid` naming the field; `Quota` past the realm's limits.
     pub async fn spawn(&self, spec: ProcSpec) -> Result<Pid> {

@@ -176,6 +176,14 @@ impl Sigma {
     /// Advertises `server` at `path` (the thesis' `Mount`), for as long as this proc lives: whoever opens a path below it
     /// is connected to it.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.mount("/tips", sigmaos::Export::new().file("first", "look twice")?).await?;
+    /// assert_eq!(sigma.get_file("/tips/first").await?, "look twice");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `Exists` where the name is taken by something else, `NotFound` where the directory is missing, `Denied`,
     /// `Quota`, `Unreachable`.

@@ -27,6 +27,20 @@ impl Sigma {
     /// Begins to watch a directory. Whoever wants to know its entries and what becomes of them watches first and lists then:
     /// the listing may show what the first events tell again.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::event::Kind;
+    /// sigma.create_dir("/jobs").await?;
+    /// let mut jobs = sigma.watch_dir("/jobs").await?;
+    /// sigma.put_file("/jobs/1", "resize").await?;
+    /// sigma.rename("/jobs/1", "/jobs/1.taken").await?;
+    /// let (first, second) = (jobs.next().await?, jobs.next().await?);
+    /// assert_eq!((first.kind(), first.name.as_str()), (Kind::Created, "1"));
+    /// assert_eq!((second.kind(), second.to.as_str()), (Kind::Renamed, "1.taken"));
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound`, `NotDir`, `Denied`, `Busy` past the number of watches, `Unreachable`; `Unsupported` at servers that have
     /// none.
@@ -49,6 +63,17 @@ impl Sigma {
 
     /// Opens a file for reading, once there is one at `path`.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let writer = sigma.clone();
+    /// let reader = async { sigma.open_watch("/result").await?.read_to_end().await };
+    /// let (read, written) = tokio::join!(reader, writer.put_file("/result", "42"));
+    /// written?;
+    /// assert_eq!(read?, "42");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`Sigma::open`], except `NotFound`.
     pub async fn open_watch(&self, path: &str) -> Result<File> {
@@ -64,6 +89,15 @@ impl Sigma {
 
     /// Waits until there is an entry at `path`, and says what it is.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let (entry, made) = tokio::join!(sigma.wait_for("/result"), sigma.create_dir("/result"));
+    /// made?;
+    /// assert_eq!(entry?.kind(), sigmaos::proto::Kind::Directory);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotDir`, `Loop`, `Busy`, `Unreachable`; `Unsupported` at servers that have no watches.
     pub async fn wait_for(&self, path: &str) -> Result<proto::Stat> {
@@ -71,6 +105,19 @@ impl Sigma {
     }
 
     /// Waits until the entry that is at `path` now is there no more: removed, or renamed.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.put_file("/lock", "held").await?;
+    /// let (gone, removed) = tokio::join!(sigma.watch_remove("/lock"), async {
+    ///     tokio::task::yield_now().await;
+    ///     sigma.remove("/lock").await
+    /// });
+    /// removed?;
+    /// gone?;
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `NotFound` where there is none; as [`Sigma::wait_for`].

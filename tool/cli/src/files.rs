@@ -26,8 +26,12 @@ pub(crate) async fn list(context: &Context, path: &str) -> Result<()> {
     Ok(())
 }
 
-fn kind(entry: &proto::Stat) -> &'static str {
-    match entry.kind() {
+pub(crate) fn kind(entry: &proto::Stat) -> &'static str {
+    noun(entry.kind())
+}
+
+pub(crate) fn noun(kind: proto::Kind) -> &'static str {
+    match kind {
         proto::Kind::File => "file",
         proto::Kind::Directory => "directory",
         proto::Kind::Symlink => "symlink",

@@ -2,6 +2,7 @@
 
 mod bench;
 mod context;
+mod entries;
 mod files;
 mod options;
 mod ps;
@@ -44,6 +45,13 @@ async fn dispatch(options: Options) -> anyhow::Result<ExitCode> {
         Command::Put { file, path } => files::put(&context, &file, &path).await?,
         Command::Get { path, file } => files::get(&context, &path, file.as_deref()).await?,
         Command::Rm { path } => files::remove(&context, &path).await?,
+        Command::Mv { from, to } => entries::rename(&context, &from, &to).await?,
+        Command::Mkdir { path, parents } => entries::make_dir(&context, &path, parents).await?,
+        Command::Ln { target, link } => entries::link(&context, &target, &link).await?,
+        Command::Mkfifo { path } => entries::make_pipe(&context, &path).await?,
+        Command::Stat { path } => entries::stat(&context, &path).await?,
+        Command::Tree { path } => entries::tree(&context, &path).await?,
+        Command::Watch { path } => entries::watch(&context, &path).await?,
         Command::Bench { command } => return bench::bench(&context, &command).await,
     }
     Ok(ExitCode::SUCCESS)

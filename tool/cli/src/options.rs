@@ -63,8 +63,30 @@ pub(crate) enum Command {
         /// [default: the file's name, here]
         file: Option<PathBuf>,
     },
-    /// Remove a file or an empty directory
+    /// Remove an entry: a directory must be empty
     Rm { path: String },
+    /// Rename an entry, a directory with all below it
+    Mv { from: String, to: String },
+    /// Make a directory
+    Mkdir {
+        path: String,
+        /// Make those above it, too, and do not mind one that is there
+        #[arg(long, short)]
+        parents: bool,
+    },
+    /// Make a symlink at LINK that leads to TARGET
+    Ln { target: String, link: String },
+    /// Make a pipe: who opens it for reading waits for a writer, and the reverse
+    Mkfifo { path: String },
+    /// Show what is known of an entry
+    Stat { path: String },
+    /// Show a directory with all below it
+    Tree {
+        #[arg(default_value = "/")]
+        path: String,
+    },
+    /// Show what happens in a directory, until interrupted
+    Watch { path: String },
     /// Measure, and hold the promises of SPECIFICATION.md
     Bench {
         #[command(subcommand)]
