@@ -128,6 +128,12 @@ impl Machine {
         Tenant::new(sigma, realm, self.dist.join("proc"))
     }
 
+    /// One more client of a realm that exists: a tool of its own.
+    pub fn client(&self, realm: &str) -> Sigma {
+        let realm = Realm::parse(realm).expect("a realm's name");
+        Sigma::connect(self.state(), Some(&realm)).expect("the kernel listens")
+    }
+
     /// The process of the kernel, as the host numbers it.
     pub async fn sigmad(&self) -> u32 {
         self.status().await["os_pid"].as_u64().expect("a process") as u32

@@ -136,7 +136,7 @@ fn a_mount_goes_with_its_server_and_is_not_taken_by_another() {
         let status = tenant.wait_exit(second).await.to_string();
         assert!(status.contains("/echo") && status.contains(&server.to_string()), "{status}");
         let nowhere = tenant.run("echo serve /nowhere/echo").await.to_string();
-        assert!(nowhere.starts_with("Err: serve /nowhere/echo: "), "{nowhere}");
+        assert!(nowhere.starts_with("Err: mount /nowhere/echo: "), "{nowhere}");
         tenant.kill(server).await;
         assert!(tenant.wait_exit(server).await.is_ok());
         eventually("the mount is gone", async || {

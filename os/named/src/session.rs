@@ -199,4 +199,17 @@ impl NamedControl for Session {
         self.apply(Action::Ended { pid: request.message.pid.parse()? })?;
         Ok(proto::Empty {}.into())
     }
+
+    async fn alive(&self, request: Request<proto::AliveRequest>) -> Result<Response<proto::Empty>> {
+        if !self.caller.kernel {
+            return Err(Error::new(Code::Denied, "only the kernel says who lives"));
+        }
+        let proto::AliveRequest { machine, pids } = request.message;
+        let alive: Vec<Pid> = pids.iter().map(|pid| pid.parse()).collect::<Result<_>>()?;
+        let dead: Vec<Pid> = self.server.tree().holders().filter(|pid| !alive.contains(pid)).collect();
+        for pid in dead.into_iter().filter(|pid| pid.home.to_string() == machine) {
+            self.apply(Action::Ended { pid })?;
+        }
+        Ok(proto::Empty {}.into())
+    }
 }

@@ -46,6 +46,11 @@ impl Tree {
         }
     }
 
+    /// The procs that have mounts.
+    pub fn holders(&self) -> impl Iterator<Item = Pid> {
+        self.mounts.keys().copied()
+    }
+
     /// Takes away every mount of a proc; nothing where it has none.
     pub(super) fn ended(&mut self, pid: Pid, now_ms: u64) {
         let Some(mounts) = self.mounts.remove(&pid) else { return };

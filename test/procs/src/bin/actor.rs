@@ -3,7 +3,7 @@
 // A step ends by a wild write: that is the point.
 #![allow(unsafe_code)]
 
-use sigmaos::{Code, Error, Pid, ProcSpec, Result, Sigma, Status};
+use sigmaos::{Code, Create, Error, Pid, ProcSpec, Result, Sigma, Status, proto};
 use std::io::{Read, Write, stdin};
 use std::process::ExitCode;
 
@@ -81,6 +81,30 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
         }
         "get" => {
             println!("{}", String::from_utf8_lossy(&sigma.get_file(rest).await?));
+            Ok(())
+        }
+        // PATH: an ephemeral file there, for as long as this lives.
+        "hold" => sigma.create(rest, Create::file().ephemeral()).await.map(drop),
+        // PATH,FENCE: says its epoch when it is the leader.
+        "lead" => {
+            let (path, fence) = rest.split_once(',').unwrap_or((rest, ""));
+            println!("epoch {}", sigma.elect(path, fence, "an actor").await?.epoch());
+            Ok(())
+        }
+        // PATH=TEXT
+        "write-pipe" => {
+            let (path, text) = rest.split_once('=').unwrap_or((rest, ""));
+            let how = proto::OpenRequest { write: true, ..Default::default() };
+            sigma.open_with(path, how).await?.write(text.to_owned()).await
+        }
+        "read-pipe" => {
+            println!("{}", String::from_utf8_lossy(&sigma.open(rest).await?.read_to_end().await?));
+            Ok(())
+        }
+        // Opens it, and never lets go.
+        "keep-pipe" => {
+            let how = proto::OpenRequest { read: true, ..Default::default() };
+            std::mem::forget(sigma.open_with(rest, how).await?);
             Ok(())
         }
         _ => Err(Error::new(Code::Invalid, format!("{word:?} is not a step that an actor knows"))),
