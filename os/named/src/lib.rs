@@ -5,6 +5,13 @@
 //! - Nothing that a client sends reaches a panic or grows memory past a limit.
 //! - Who calls is what the kernel wrote on the connection, never what the caller says.
 
+mod commit;
+pub mod options;
+mod pipe;
+pub mod replies;
 pub mod server;
 mod session;
+pub mod state;
+pub mod store;
 pub mod tree;
+mod watch;

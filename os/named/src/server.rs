@@ -1,60 +1,213 @@
-//! One namespace, and the sessions of its clients.
+//! One namespace that is served: the state that changes at once, and the store that follows it.
+//!
+//! The state in memory is ahead of the store. Changes that arrive together are written down together, and while one batch
+//! is being made durable the next one gathers. What has been told to anybody is durable: a change is answered after its
+//! batch, and a read that rests on a change waits for it.
 
+use crate::commit::{self, Progress};
+use crate::pipe::Pipes;
 use crate::session::Session;
-use crate::tree::{Action, Caller, Change, Limits, Reply, Tree};
-use sigma_abi::{Principal, Result, proto};
+use crate::state::State;
+use crate::store::{Memory, Store};
+use crate::tree::{Action, Caller, Change, Event, Fence, Limits, Reply, Tree};
+use crate::watch::Watchers;
+use sigma_abi::proto::Stamp;
+use sigma_abi::{Code, Error, Pid, Principal, Result, proto};
 use sigmaos::serve::{Accept, Services};
 use sigmaos::stub::{NamedControlServer, NamespaceServer};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
 
-/// The permission bits of the top: owner and realm may read and write.
-const TOP_PERM: u32 = 0o66;
+/// A namespace that is served. Cheap to clone: the clones serve the same one, and its last one ends it.
+#[derive(Clone)]
+pub struct Server {
+    pub(crate) shared: Arc<Shared>,
+    _last: Arc<Last>,
+}
 
-/// A namespace that is served. Cheap to clone: the clones serve the same one.
-#[derive(Clone, Debug)]
-pub struct Server(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    tree: Mutex<Tree>,
+/// What all sessions and the commits share.
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    /// Wakes the thread that commits.
+    pub(crate) work: Condvar,
+    pub(crate) progress: watch::Sender<Progress>,
+    pub(crate) pipes: Pipes,
     /// Where the next `~any` begins to look.
     turn: AtomicU64,
 }
 
+/// What is changed together.
+pub(crate) struct Core {
+    pub(crate) state: State,
+    pub(crate) watchers: Watchers,
+    /// Events of changes that are not durable yet.
+    pub(crate) events: Vec<Event>,
+    /// Something waits to be written down.
+    pub(crate) dirty: bool,
+    /// The last change whose fate is decided.
+    pub(crate) committed: u64,
+    /// The reserve of the disk is reached.
+    pub(crate) full: bool,
+    /// Nobody serves this any more.
+    pub(crate) ended: bool,
+    /// A store that takes no time; a slow one is the thread's.
+    fast: Option<Box<dyn Store>>,
+}
+
+struct Last(Arc<Shared>);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        self.0.core().ended = true;
+        self.0.work.notify_one();
+    }
+}
+
+impl Shared {
+    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
+        // A change is carried out wholly or not at all, so a state is whole whatever a holder did.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Server {
-    /// An empty namespace, with the default limits.
+    /// An empty namespace in memory, with the default limits.
     pub fn new() -> Self {
-        let tree = Tree::new(Limits::default(), Principal::default(), TOP_PERM);
-        Self(Arc::new(Shared { tree: Mutex::new(tree), turn: AtomicU64::new(0) }))
+        let store = Box::new(Memory::default());
+        Self::open(store, Limits::default(), 0).expect("an empty store in memory can be read")
     }
 
-    /// Looks at the tree.
-    pub(crate) fn tree(&self) -> MutexGuard<'_, Tree> {
-        // A change is carried out wholly or not at all, so a tree is whole whatever a holder did.
-        self.0.tree.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the tree, now.
+    /// The namespace that a store keeps. Writes are refused while the disk has less than `reserve` bytes of room.
     ///
     /// # Errors
-    /// As [`Tree::apply`].
-    pub(crate) fn apply(&self, by: Caller, action: Action) -> Result<Reply> {
+    /// What the store cannot read.
+    pub fn open(mut store: Box<dyn Store>, limits: Limits, reserve: u64) -> Result<Self> {
+        let state = State::read_back(limits, store.load()?)?;
+        let committed = state.tree.version();
+        let slow = store.is_slow();
+        let full = store.room().is_some_and(|room| room < reserve);
+        let (fast, slow) = if slow { (None, Some(store)) } else { (Some(store), None) };
+        let core = Core {
+            watchers: Watchers::new(committed),
+            events: Vec::new(),
+            dirty: false,
+            ended: false,
+            state,
+            committed,
+            full,
+            fast,
+        };
+        let shared = Arc::new(Shared {
+            core: Mutex::new(core),
+            work: Condvar::new(),
+            progress: watch::Sender::new(Progress::default()),
+            pipes: Pipes::default(),
+            turn: AtomicU64::new(0),
+        });
+        if let Some(store) = slow {
+            commit::start(Arc::clone(&shared), store, reserve);
+        }
+        Ok(Self { _last: Arc::new(Last(Arc::clone(&shared))), shared })
+    }
+
+    /// Looks at the tree. The answer is given when all that it rests on is durable.
+    ///
+    /// # Errors
+    /// What the look says.
+    pub(crate) async fn look<T>(&self, look: impl Fn(&Tree) -> Result<T>) -> Result<T> {
+        loop {
+            let (found, version) = {
+                let core = self.shared.core();
+                let (found, version) = core.state.tree.look(|tree| look(tree));
+                if version <= core.committed {
+                    return found;
+                }
+                (found, version)
+            };
+            if self.settled(version).await.is_ok() {
+                return found;
+            }
+            // What was seen was taken back: look again.
+        }
+    }
+
+    /// Changes the tree. The answer is given when the change is durable.
+    ///
+    /// # Errors
+    /// As [`State::apply`]; `Quota` without room on the disk; what keeps the store from writing.
+    pub(crate) async fn apply(
+        &self,
+        by: Caller,
+        fences: Vec<Fence>,
+        stamp: Option<&Stamp>,
+        action: Action,
+    ) -> Result<Reply> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ms = now.map_or(0, |since| since.as_millis() as u64);
-        self.tree().apply(Change { by, now_ms, action })
+        let (done, version) = {
+            let mut core = self.shared.core();
+            if core.full && grows(&action) && !by.kernel {
+                let text =
+                    "the disk of this machine is full: names can be read and removed, and not be written";
+                return Err(Error::new(Code::Quota, text));
+            }
+            let done = core.state.apply(Change { by, now_ms, fences, action }, stamp);
+            let version = core.state.tree.version();
+            if done.is_ok() {
+                self.written(&mut core)?;
+            }
+            if version <= core.committed {
+                return done;
+            }
+            (done, version)
+        };
+        self.settled(version).await?;
+        done
+    }
+
+    /// Makes what was just changed durable, or asks for it.
+    fn written(&self, core: &mut Core) -> Result<()> {
+        let events = core.state.tree.take_events();
+        if let Some(store) = &mut core.fast {
+            store.commit(&core.state.write_down())?;
+            core.committed = core.state.tree.version();
+            core.watchers.publish(events);
+            return Ok(());
+        }
+        core.events.extend(events);
+        core.dirty = true;
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Waits until a change is durable.
+    ///
+    /// # Errors
+    /// Why it was taken back.
+    pub(crate) async fn settled(&self, version: u64) -> Result<()> {
+        let mut progress = self.shared.progress.subscribe();
+        let decided = progress.wait_for(|progress| progress.committed >= version).await;
+        decided.map_err(|_| Error::new(Code::Unreachable, "this namespace ends"))?.fate(version)
     }
 
     /// The caller as the tree knows it.
-    pub(crate) fn caller(&self, caller: &proto::Caller) -> Caller {
-        Caller {
+    pub(crate) fn caller(&self, caller: &proto::Caller) -> Result<Caller> {
+        Ok(Caller {
             // The kernel names principals; one that it does not name is the realm's owner.
             principal: Principal::parse(&caller.principal).unwrap_or_default(),
+            pid: caller.pid.parse::<Pid>()?,
             machine: caller.machine.clone(),
-            turn: self.0.turn.fetch_add(1, Ordering::Relaxed),
-        }
+            kernel: caller.kernel,
+            turn: self.shared.turn.fetch_add(1, Ordering::Relaxed),
+        })
     }
+}
+
+/// Whether an action needs room.
+fn grows(action: &Action) -> bool {
+    !matches!(action, Action::Remove { .. } | Action::Ended { .. } | Action::Alive { .. })
 }
 
 impl Default for Server {

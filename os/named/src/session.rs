@@ -1,8 +1,9 @@
-//! One client's connection: its calls become reads and changes of the tree, and its open entries are let go when it ends.
+//! One client's connection: its calls become reads and changes of the tree, and what it holds open is let go when it ends.
 
+use crate::pipe;
 use crate::server::Server;
-use crate::tree::{Action, Caller, Id, Reply};
-use bytes::Bytes;
+use crate::tree::{Access, Action, Caller, Fence, Id, New, Reply};
+use crate::watch::Watching;
 use sigma_abi::limits::MAX_PAYLOAD;
 use sigma_abi::{Code, Error, Path, Pid, Result, proto};
 use sigmaos::rpc::{Request, Response};
@@ -10,23 +11,32 @@ use sigmaos::serve::Handles;
 use sigmaos::stub::{NamedControl, Namespace};
 use std::sync::Arc;
 
+/// Elections that one change may rest on.
+const MAX_FENCES: usize = 16;
+
 pub(crate) struct Session {
     server: Server,
     caller: Arc<proto::Caller>,
     open: Handles<Open>,
 }
 
-/// An open file. It stays readable when it is removed, until this is dropped.
-struct Open {
-    server: Server,
-    id: Id,
-    read: bool,
-    write: bool,
+/// What a client holds open.
+enum Open {
+    File(OpenFile),
+    Pipe(pipe::End),
+    Watch(Watching),
 }
 
-impl Drop for Open {
+/// An open file. It stays readable when it is removed, until this is dropped.
+struct OpenFile {
+    server: Server,
+    id: Id,
+    access: Access,
+}
+
+impl Drop for OpenFile {
     fn drop(&mut self) {
-        self.server.tree().unpin(self.id);
+        self.server.shared.core().state.tree.unpin(self.id);
     }
 }
 
@@ -35,106 +45,160 @@ impl Session {
         Self { server, caller, open: Handles::default() }
     }
 
-    fn by(&self) -> Caller {
+    fn by(&self) -> Result<Caller> {
         self.server.caller(&self.caller)
     }
 
-    fn apply(&self, action: Action) -> Result<Reply> {
-        self.server.apply(self.by(), action)
+    async fn change(
+        &self,
+        fences: Vec<proto::Fence>,
+        stamp: Option<proto::Stamp>,
+        action: Action,
+    ) -> Result<Reply> {
+        self.server.apply(self.by()?, parse_fences(fences)?, stamp.as_ref(), action).await
+    }
+
+    /// What the kernel alone may say.
+    async fn control(&self, action: Action) -> Result<Response<proto::Empty>> {
+        if !self.caller.kernel {
+            return Err(Error::new(Code::Denied, "only the kernel says who lives and who has ended"));
+        }
+        self.change(Vec::new(), None, action).await?;
+        Ok(proto::Empty {}.into())
     }
 
     /// Keeps an entry open under a new handle.
-    fn keep_open(&self, id: Id, read: bool, write: bool) -> Result<Response<proto::Opened>> {
+    async fn keep_open(&self, id: Id, access: Access) -> Result<Response<proto::Opened>> {
         let stat = {
-            let mut tree = self.server.tree();
+            let tree = &mut self.server.shared.core().state.tree;
             tree.pin(id)?;
-            tree.stat_open(id)?
+            tree.stat_open(id)
         };
-        let open = Open { server: self.server.clone(), id, read, write };
+        let file = OpenFile { server: self.server.clone(), id, access };
+        let stat = stat?;
+        let open = match stat.kind() {
+            proto::Kind::Pipe => Open::Pipe(self.server.shared.pipes.open(id, access).await),
+            _ => Open::File(file),
+        };
         Ok(proto::Opened { handle: self.open.insert(open)?, stat: Some(stat) }.into())
+    }
+
+    /// Finds what is to be opened, without any change.
+    async fn find_to_open(&self, path: &str, entry: u64, access: Access) -> Result<Id> {
+        let by = self.by()?;
+        let path = Path::parse(path)?;
+        self.server
+            .look(|tree| {
+                let (id, path) = match entry {
+                    0 => (tree.open(&path, &by)?, path.clone()),
+                    entry => (Id(entry), tree.path_of_open(Id(entry))?),
+                };
+                tree.may_open(id, &by, access, &path)?;
+                Ok(id)
+            })
+            .await
+    }
+
+    fn watching(&self, handle: u32) -> Result<Arc<Open>> {
+        self.open.get(handle)
     }
 }
 
-/// What a change says of the entry that it made.
+/// What a change says of the entry that it made or found.
 fn entry(reply: Reply) -> Result<(Id, proto::Stat)> {
     match reply {
         Reply::Entry { id, stat } => Ok((id, stat)),
-        Reply::Done => Err(Error::new(Code::Internal, "a change made no entry")),
+        Reply::Done => Err(Error::new(Code::Invalid, "the number of this change was used by another one")),
     }
+}
+
+fn parse_fences(fences: Vec<proto::Fence>) -> Result<Vec<Fence>> {
+    if fences.len() > MAX_FENCES {
+        let text = format!("a change rests on {} elections: at most {MAX_FENCES} are allowed", fences.len());
+        return Err(Error::new(Code::TooLarge, text));
+    }
+    fences.into_iter().map(|fence| Ok((Path::parse(&fence.path)?, fence.epoch))).collect()
+}
+
+fn not_a(what: &str) -> Error {
+    Error::new(Code::Invalid, format!("this handle is not {what}"))
 }
 
 impl Namespace for Session {
     async fn get(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Stat>> {
-        let path = Path::parse(&request.message.path)?;
-        let (stat, contents) = self.server.tree().get(&path, &self.by())?;
+        let (path, by) = (Path::parse(&request.message.path)?, self.by()?);
+        let (stat, contents) = self.server.look(|tree| tree.get(&path, &by)).await?;
         Ok(Response::new(stat).payload(contents))
     }
 
     async fn put(&self, request: Request<proto::PutRequest>) -> Result<Response<proto::Stat>> {
-        let proto::PutRequest { path, perm, exclusive, .. } = request.message;
-        let path = Path::parse(&path)?;
-        let reply = self.apply(Action::Put { path, perm, exclusive, contents: request.payload })?;
-        Ok(entry(reply)?.1.into())
+        let proto::PutRequest { path, perm, exclusive, ephemeral, fences, stamp } = request.message;
+        let (path, new) = (Path::parse(&path)?, New { perm, ephemeral });
+        let action = Action::Put { path, new, exclusive, contents: request.payload };
+        Ok(entry(self.change(fences, stamp, action).await?)?.1.into())
     }
 
     async fn stat(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Stat>> {
-        let path = Path::parse(&request.message.path)?;
-        Ok(self.server.tree().stat(&path, &self.by())?.into())
+        let (path, by) = (Path::parse(&request.message.path)?, self.by()?);
+        Ok(self.server.look(|tree| tree.stat(&path, &by)).await?.into())
     }
 
     async fn create(&self, request: Request<proto::CreateRequest>) -> Result<Response<proto::Opened>> {
         let kind = request.message.kind();
-        let proto::CreateRequest { path, perm, exclusive, target, .. } = request.message;
-        let path = Path::parse(&path)?;
-        let reply = self.apply(Action::Create { path, kind, perm, exclusive, target })?;
-        let (id, stat) = entry(reply)?;
+        let proto::CreateRequest { path, perm, exclusive, target, ephemeral, fences, stamp, .. } =
+            request.message;
+        let (path, new) = (Path::parse(&path)?, New { perm, ephemeral });
+        let action = Action::Create { path, kind, new, exclusive, target };
+        let (id, stat) = entry(self.change(fences, stamp, action).await?)?;
         match kind {
-            proto::Kind::File => self.keep_open(id, true, true),
-            // Only files can be held open; handle 0 says that there is none to close.
+            proto::Kind::File => self.keep_open(id, Access { read: true, write: true }).await,
+            // Only files are held open by whoever makes them; handle 0 says that there is none to close.
             _ => Ok(proto::Opened { handle: 0, stat: Some(stat) }.into()),
         }
     }
 
     async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
-        let proto::OpenRequest { path, read, write, create, truncate, perm, .. } = request.message;
-        let path = Path::parse(&path)?;
-        let id = if create {
-            let kind = proto::Kind::File;
-            let action = Action::Create { path, kind, perm, exclusive: false, target: String::new() };
-            entry(self.apply(action)?)?.0
-        } else {
-            let tree = self.server.tree();
-            let id = tree.open(&path, &self.by())?;
-            if tree.stat_open(id)?.kind() != proto::Kind::File {
-                return Err(Error::new(Code::IsDir, format!("{path} is a directory: list it")));
-            }
-            id
-        };
-        if truncate && write {
-            self.apply(Action::SetLength { id, length: 0 })?;
+        let message = request.message;
+        let access = Access { read: message.read, write: message.write };
+        let truncate = message.truncate && message.write;
+        if message.entry != 0 || !(message.create || truncate) {
+            let path = if message.entry == 0 { message.path.as_str() } else { "/" };
+            let id = self.find_to_open(path, message.entry, access).await?;
+            return self.keep_open(id, access).await;
         }
-        self.keep_open(id, read, write)
+        let (path, create) = (Path::parse(&message.path)?, message.create);
+        let new = New { perm: message.perm, ephemeral: message.ephemeral };
+        let action = Action::Open { path, create, truncate, access, new };
+        let (id, _) = entry(self.change(message.fences, message.stamp, action).await?)?;
+        self.keep_open(id, access).await
     }
 
     async fn read(&self, request: Request<proto::ReadRequest>) -> Result<Response<proto::Empty>> {
         let proto::ReadRequest { handle, offset, length } = request.message;
-        let open = self.open.get(handle)?;
-        if !open.read {
-            return Err(Error::new(Code::Denied, "this file was not opened for reading"));
-        }
-        let bytes = self.server.tree().read(open.id, offset, (length as usize).min(MAX_PAYLOAD))?;
+        let length = (length as usize).min(MAX_PAYLOAD);
+        let bytes = match &*self.open.get(handle)? {
+            Open::File(file) if file.access.read => {
+                self.server.look(|tree| tree.read(file.id, offset, length)).await?
+            }
+            Open::File(_) => return Err(Error::new(Code::Denied, "this file was not opened for reading")),
+            Open::Pipe(end) => end.read(length).await?,
+            Open::Watch(_) => return Err(not_a("a file: ask for its events")),
+        };
         Ok(Response::new(proto::Empty {}).payload(bytes))
     }
 
     async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::Written>> {
-        let proto::WriteRequest { handle, offset, .. } = request.message;
-        let open = self.open.get(handle)?;
-        if !open.write {
-            return Err(Error::new(Code::Denied, "this file was not opened for writing"));
-        }
-        let data: Bytes = request.payload;
+        let proto::WriteRequest { handle, offset, fences, stamp } = request.message;
+        let data = request.payload;
         let length = data.len() as u32;
-        self.apply(Action::Write { id: open.id, offset, data })?;
+        match &*self.open.get(handle)? {
+            Open::File(file) if file.access.write => {
+                self.change(fences, stamp, Action::Write { id: file.id, offset, data }).await?;
+            }
+            Open::File(_) => return Err(Error::new(Code::Denied, "this file was not opened for writing")),
+            Open::Pipe(end) => end.write(data).await?,
+            Open::Watch(_) => return Err(not_a("a file")),
+        }
         Ok(proto::Written { length }.into())
     }
 
@@ -144,31 +208,32 @@ impl Namespace for Session {
     }
 
     async fn remove(&self, request: Request<proto::RemoveRequest>) -> Result<Response<proto::Empty>> {
-        let path = Path::parse(&request.message.path)?;
-        self.apply(Action::Remove { path })?;
+        let proto::RemoveRequest { path, fences, stamp } = request.message;
+        self.change(fences, stamp, Action::Remove { path: Path::parse(&path)? }).await?;
         Ok(proto::Empty {}.into())
     }
 
     async fn rename(&self, request: Request<proto::RenameRequest>) -> Result<Response<proto::Empty>> {
-        let proto::RenameRequest { from, to, .. } = request.message;
-        self.apply(Action::Rename { from: Path::parse(&from)?, to: Path::parse(&to)? })?;
+        let proto::RenameRequest { from, to, fences, stamp } = request.message;
+        let action = Action::Rename { from: Path::parse(&from)?, to: Path::parse(&to)? };
+        self.change(fences, stamp, action).await?;
         Ok(proto::Empty {}.into())
     }
 
     async fn read_dir(&self, request: Request<proto::ReadDirRequest>) -> Result<Response<proto::DirPage>> {
         let proto::ReadDirRequest { path, after, limit } = request.message;
-        let path = Path::parse(&path)?;
-        Ok(self.server.tree().read_dir(&path, &self.by(), &after, limit as usize)?.into())
+        let (path, by) = (Path::parse(&path)?, self.by()?);
+        Ok(self.server.look(|tree| tree.read_dir(&path, &by, &after, limit as usize)).await?.into())
     }
 
     async fn read_link(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::LinkTarget>> {
-        let path = Path::parse(&request.message.path)?;
-        let target = self.server.tree().read_link(&path, &self.by())?;
+        let (path, by) = (Path::parse(&request.message.path)?, self.by()?);
+        let target = self.server.look(|tree| tree.read_link(&path, &by)).await?;
         Ok(proto::LinkTarget { target }.into())
     }
 
     async fn mount(&self, request: Request<proto::MountRequest>) -> Result<Response<proto::Empty>> {
-        let proto::MountRequest { path, perm, endpoint, .. } = request.message;
+        let proto::MountRequest { path, perm, endpoint, fences, stamp } = request.message;
         let own = proto::Endpoint {
             machine: self.caller.machine.clone(),
             pid: self.caller.pid.clone(),
@@ -177,39 +242,112 @@ impl Namespace for Session {
         // Only the kernel speaks for others; what anybody else says of itself is what the kernel wrote.
         let endpoint = endpoint.filter(|_| self.caller.kernel).unwrap_or(own);
         let pid: Pid = endpoint.pid.parse()?;
-        self.apply(Action::Mount { path: Path::parse(&path)?, perm, endpoint, pid })?;
+        let action = Action::Mount { path: Path::parse(&path)?, perm, endpoint, pid };
+        self.change(fences, stamp, action).await?;
         Ok(proto::Empty {}.into())
     }
 
     async fn resolve(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Resolved>> {
-        let path = Path::parse(&request.message.path)?;
-        let mut resolved = self.server.tree().resolve(&path, &self.by())?;
+        let (path, by) = (Path::parse(&request.message.path)?, self.by()?);
+        let mut resolved = self.server.look(|tree| tree.resolve(&path, &by)).await?;
         if !self.caller.kernel {
             resolved.endpoint = None;
         }
         Ok(resolved.into())
     }
+
+    async fn wait(&self, request: Request<proto::WaitRequest>) -> Result<Response<proto::Stat>> {
+        let proto::WaitRequest { path, removed, entry } = request.message;
+        let (path, by) = (Path::parse(&path)?, self.by()?);
+        loop {
+            let (found, version, watching) = {
+                let mut core = self.server.shared.core();
+                let (found, version) = core.state.tree.look(|tree| match removed {
+                    false => tree.stat(&path, &by).map(Some),
+                    true => tree.entry_at(&path, &by).map(Some),
+                });
+                let found = match found {
+                    Err(error) if error.code == Code::NotFound => None,
+                    // Another entry has its place: it is gone.
+                    Ok(Some(stat)) if removed && stat.entry != entry => None,
+                    found => found?,
+                };
+                // A way that does not change leads to what was just found.
+                let way = core.state.tree.way(&path, &by, !removed);
+                let watching = core.watchers.add(&self.server, way, 0);
+                (found, version, watching)
+            };
+            match found {
+                Some(stat) if !removed => {
+                    drop(watching);
+                    if self.server.settled(version).await.is_ok() {
+                        return Ok(stat.into());
+                    }
+                }
+                None if removed => {
+                    drop(watching);
+                    if self.server.settled(version).await.is_ok() {
+                        return Ok(proto::Stat::default().into());
+                    }
+                }
+                _ => watching?.changed().await,
+            }
+        }
+    }
+
+    async fn watch(&self, request: Request<proto::WatchRequest>) -> Result<Response<proto::Watching>> {
+        let proto::WatchRequest { path, after, entry } = request.message;
+        let (path, by) = (Path::parse(&path)?, self.by()?);
+        let (watching, stat) = {
+            let mut core = self.server.shared.core();
+            let tree = &core.state.tree;
+            let (dir, stat) = (tree.open(&path, &by)?, tree.stat(&path, &by)?);
+            tree.may_watch(dir, &by, &path)?;
+            if after != 0 && entry != dir.0 {
+                return Err(Error::new(Code::Version, format!("{path} is another directory now")));
+            }
+            let since = if after == 0 { stat.version } else { after };
+            let watching = core.watchers.add(&self.server, vec![dir], since);
+            if after != 0
+                && let Ok(watching) = &watching
+                && let Err(error) = core.watchers.catch_up(watching, dir, after, stat.version)
+            {
+                drop(core);
+                return Err(error.context(path));
+            }
+            (watching, stat)
+        };
+        let watching = watching?;
+        self.server.settled(stat.version).await?;
+        let handle = self.open.insert(Open::Watch(watching))?;
+        Ok(proto::Watching { handle, stat: Some(stat) }.into())
+    }
+
+    async fn events(&self, request: Request<proto::EventsRequest>) -> Result<Response<proto::EventPage>> {
+        let proto::EventsRequest { handle, seen } = request.message;
+        match &*self.watching(handle)? {
+            Open::Watch(watching) => Ok(watching.events(seen).await?.into()),
+            _ => Err(not_a("a watch")),
+        }
+    }
+
+    async fn elect(&self, request: Request<proto::ElectRequest>) -> Result<Response<proto::Elected>> {
+        let proto::ElectRequest { path, perm, fence, stamp } = request.message;
+        let fence = if fence.is_empty() { None } else { Some(Path::parse(&fence)?) };
+        let action = Action::Elect { path: Path::parse(&path)?, perm, fence, contents: request.payload };
+        let (_, stat) = entry(self.change(Vec::new(), stamp, action).await?)?;
+        Ok(proto::Elected { epoch: stat.version, stat: Some(stat) }.into())
+    }
 }
 
 impl NamedControl for Session {
     async fn ended(&self, request: Request<proto::EndedRequest>) -> Result<Response<proto::Empty>> {
-        if !self.caller.kernel {
-            return Err(Error::new(Code::Denied, "only the kernel says who has ended"));
-        }
-        self.apply(Action::Ended { pid: request.message.pid.parse()? })?;
-        Ok(proto::Empty {}.into())
+        self.control(Action::Ended { pid: request.message.pid.parse()? }).await
     }
 
     async fn alive(&self, request: Request<proto::AliveRequest>) -> Result<Response<proto::Empty>> {
-        if !self.caller.kernel {
-            return Err(Error::new(Code::Denied, "only the kernel says who lives"));
-        }
         let proto::AliveRequest { machine, pids } = request.message;
-        let alive: Vec<Pid> = pids.iter().map(|pid| pid.parse()).collect::<Result<_>>()?;
-        let dead: Vec<Pid> = self.server.tree().holders().filter(|pid| !alive.contains(pid)).collect();
-        for pid in dead.into_iter().filter(|pid| pid.home.to_string() == machine) {
-            self.apply(Action::Ended { pid })?;
-        }
-        Ok(proto::Empty {}.into())
+        let pids = pids.iter().map(|pid| pid.parse()).collect::<Result<_>>()?;
+        self.control(Action::Alive { machine, pids }).await
     }
 }

@@ -6,6 +6,8 @@
 //!   remove takes it away; a node that somebody holds open stays until the last one lets go. A directory is a range
 //!   of places, so a listing of any length goes page by page.
 //! - What the tree holds is counted exactly, removed but open files included, and never passes its [`Limits`].
+//! - A change leaves behind what there is to tell: events for those who watch, and what a store must write down. From what
+//!   was written down a tree can be made again.
 //! - Every change has a number, and a changed entry takes it as its version: versions never go back, not even where
 //!   a name is removed and made again.
 //!
@@ -18,27 +20,37 @@
 //! `~local`, and what is left of the path; only what acts on the entry itself stops at a mount that is last.
 
 mod change;
+mod event;
+mod fence;
 mod file;
-mod mount;
+mod lease;
 mod node;
 mod open;
+mod permission;
 mod quota;
+mod record;
 mod rename;
 #[cfg(test)]
 mod tests;
 mod union;
 mod walk;
 
-pub use change::{Action, Caller, Change, Reply};
+pub use change::{Access, Action, Caller, Change, New, Reply};
+pub use event::{Event, What};
+pub use fence::Fence;
 pub use node::Id;
 pub use quota::{DEFAULT_BYTES, DEFAULT_ENTRIES, Limits, Usage};
+pub use record::Batch;
 
 use bytes::Bytes;
+use event::Log;
 use node::{Body, Node};
+use permission::READ;
 use quota::Quota;
 use sigma_abi::limits::DIR_PAGE;
 use sigma_abi::proto::{DirPage, Resolved, Stat};
 use sigma_abi::{Code, Error, Path, Pid, Principal, Result};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 use walk::{Last, Walked};
@@ -47,12 +59,17 @@ use walk::{Last, Walked};
 #[derive(Clone, Debug)]
 pub struct Tree {
     nodes: BTreeMap<Id, Node>,
-    /// The mounts of each server.
-    mounts: BTreeMap<Pid, BTreeSet<Id>>,
+    /// What ends with each proc.
+    leases: BTreeMap<Pid, BTreeSet<Id>>,
+    /// The epoch of the last election for each fenced path.
+    fences: BTreeMap<Path, u64>,
     last_id: u64,
     /// Counts changes; the version of what changed last.
     changes: u64,
     quota: Quota,
+    log: Log,
+    /// The greatest version that walks have met since [`Tree::look`].
+    seen: Cell<u64>,
 }
 
 impl Tree {
@@ -61,11 +78,26 @@ impl Tree {
         let root = Node::new(None, owner, perm, Body::Directory(node::Directory::default()));
         Self {
             nodes: BTreeMap::from([(Id::ROOT, root)]),
-            mounts: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            fences: BTreeMap::new(),
             last_id: Id::ROOT.0,
             changes: 0,
             quota: Quota::new(limits),
+            log: Log { nodes: BTreeSet::from([Id::ROOT]), ..Log::default() },
+            seen: Cell::new(0),
         }
+    }
+
+    /// Looks at the tree, and says on which changes the answer rests: on none after the version that comes with it.
+    pub fn look<T>(&self, look: impl FnOnce(&Self) -> T) -> (T, u64) {
+        self.seen.set(0);
+        let found = look(self);
+        (found, self.seen.get())
+    }
+
+    /// The number of the last change.
+    pub fn version(&self) -> u64 {
+        self.changes
     }
 
     /// What the tree holds now, for `sigma status`.
@@ -80,8 +112,12 @@ impl Tree {
     pub fn get(&self, path: &Path, caller: &Caller) -> Result<(Stat, Bytes)> {
         let id = self.find(path, caller)?;
         match &self.node(id).body {
-            Body::File(contents) => Ok((self.stat_of(id), contents.clone())),
-            _ => Err(Error::new(Code::IsDir, format!("{path} is a directory"))),
+            Body::File(contents) => {
+                self.may(id, caller, READ, path)?;
+                Ok((self.stat_of(id), contents.clone()))
+            }
+            Body::Directory(_) => Err(Error::new(Code::IsDir, format!("{path} is a directory"))),
+            other => Err(Error::new(Code::Invalid, format!("{path} is {}: open it", other.noun()))),
         }
     }
 
@@ -91,6 +127,25 @@ impl Tree {
     /// `NotFound`, `NotDir`, `Loop`, `Moved`.
     pub fn stat(&self, path: &Path, caller: &Caller) -> Result<Stat> {
         self.find(path, caller).map(|id| self.stat_of(id))
+    }
+
+    /// What is at a path itself, links and mounts included.
+    ///
+    /// # Errors
+    /// `NotFound`, `NotDir`, `Loop`, `Moved`.
+    pub fn entry_at(&self, path: &Path, caller: &Caller) -> Result<Stat> {
+        self.walk(path, caller, Last::Entry)?.existing(path).map(|id| self.stat_of(id))
+    }
+
+    /// Whether a caller may watch a directory.
+    ///
+    /// # Errors
+    /// `NotDir`, `Denied`.
+    pub fn may_watch(&self, id: Id, by: &Caller, path: &Path) -> Result<()> {
+        match &self.node(id).body {
+            Body::Directory(_) => self.may(id, by, READ, path),
+            other => Err(Error::new(Code::NotDir, format!("{path} is {}, not a directory", other.noun()))),
+        }
     }
 
     /// The number of an entry, for [`Tree::pin`], [`Tree::read`] and the changes that take an open entry.
@@ -109,8 +164,10 @@ impl Tree {
     pub fn read_dir(&self, path: &Path, caller: &Caller, after: &str, limit: usize) -> Result<DirPage> {
         let id = self.find(path, caller)?;
         let Body::Directory(directory) = &self.node(id).body else {
-            return Err(Error::new(Code::NotDir, format!("{path} is a file, not a directory")));
+            let noun = self.node(id).body.noun();
+            return Err(Error::new(Code::NotDir, format!("{path} is {noun}, not a directory")));
         };
+        self.may(id, caller, READ, path)?;
         let limit = if limit == 0 { DIR_PAGE } else { limit.min(DIR_PAGE) };
         let from = if after.is_empty() { Unbounded } else { Excluded(after) };
         let mut names = directory.names.range::<str, _>((from, Unbounded));
@@ -142,7 +199,7 @@ impl Tree {
             }
             Walked::Away { mount, rest } => {
                 let endpoint = match &self.node(mount).body {
-                    Body::Mount(mount) => Some(mount.endpoint.clone()),
+                    Body::Mount(endpoint) => Some(endpoint.clone()),
                     _ => None,
                 };
                 Ok(Resolved { mount: self.path_of(mount), rest, endpoint })
@@ -163,6 +220,6 @@ impl Tree {
     }
 
     fn stat_of(&self, id: Id) -> Stat {
-        self.node(id).stat()
+        self.node(id).stat(id)
     }
 }

@@ -92,6 +92,13 @@ impl Sigma {
         self.inner.keeper.me().await
     }
 
+    /// Tells the kernel why this kernel process cannot serve, as the last thing that it says.
+    pub fn fail(&self, error: &Error) {
+        // A kernel that has gone needs no reason. It is written at once: nothing else is on its way this early.
+        let bye = Frame::new(Kind::Bye, 0, "", &proto::Failure::from(error.clone()));
+        let _ = self.inner.door.connection().send(bye, Vec::new());
+    }
+
     /// Accepts every connection that the kernel hands to this server, whatever it is mounted at.
     pub fn accept_all(&self, server: Arc<dyn Accept>) {
         self.inner.keeper.export(None, server);

@@ -1,9 +1,10 @@
 //! Changes of what is in files.
 
 use super::Tree;
-use super::change::{Caller, Reply, exists};
+use super::change::{Access, Caller, New, Reply, exists};
 use super::node::{Body, Id};
 use super::open::closed;
+use super::permission::WRITE;
 use super::walk::Last;
 use bytes::{Bytes, BytesMut};
 use sigma_abi::limits::MAX_NAMED_FILE;
@@ -15,7 +16,7 @@ impl Tree {
         by: &Caller,
         now_ms: u64,
         path: &Path,
-        perm: u32,
+        new: New,
         exclusive: bool,
         contents: &[u8],
     ) -> Result<Reply> {
@@ -24,12 +25,49 @@ impl Tree {
         // A copy, so that the tree never keeps the larger buffer alive in which the contents came.
         let contents = Bytes::copy_from_slice(contents);
         match spot.entry {
-            None => self.insert(by, now_ms, path, spot, perm, Body::File(contents)),
+            None => self.make(by, now_ms, path, spot, new, Body::File(contents)),
             Some(_) if exclusive => Err(exists(path)),
-            Some(id) if matches!(self.node(id).body, Body::File(_)) => {
+            Some(id) => {
+                self.check_file(id, path)?;
+                self.may(id, by, WRITE, path)?;
                 self.replace_file(id, now_ms, contents).map_err(|error| error.context(path))
             }
-            Some(_) => Err(Error::new(Code::IsDir, format!("{path} is a directory"))),
+        }
+    }
+
+    /// Finds, makes or cuts what is to be opened.
+    #[allow(clippy::too_many_arguments, reason = "one for each field of the action")]
+    pub(super) fn open_to_change(
+        &mut self,
+        by: &Caller,
+        now_ms: u64,
+        path: &Path,
+        create: bool,
+        truncate: bool,
+        access: Access,
+        new: New,
+    ) -> Result<Reply> {
+        let spot = self.walk(path, by, Last::Follow)?;
+        let Some(id) = spot.entry else {
+            if create {
+                return self.make(by, now_ms, path, spot, new, Body::File(Bytes::new()));
+            }
+            return spot.existing(path).map(|id| self.entry(id));
+        };
+        self.may_open(id, by, access, path)?;
+        match &self.node(id).body {
+            Body::File(contents) if truncate && access.write && !contents.is_empty() => {
+                self.replace_file(id, now_ms, Bytes::new())
+            }
+            _ => Ok(self.entry(id)),
+        }
+    }
+
+    fn check_file(&self, id: Id, path: &Path) -> Result<()> {
+        match &self.node(id).body {
+            Body::File(_) => Ok(()),
+            Body::Directory(_) => Err(Error::new(Code::IsDir, format!("{path} is a directory"))),
+            other => Err(Error::new(Code::Invalid, format!("{path} is {}: open it", other.noun()))),
         }
     }
 
@@ -42,18 +80,6 @@ impl Tree {
         check_file_size(format_args!("open entry {id}"), end)?;
         let (start, end) = (offset as usize, end as usize);
         self.edit(now_ms, id, old.max(end), |contents| contents[start..end].copy_from_slice(data))
-    }
-
-    pub(super) fn set_length(&mut self, now_ms: u64, id: Id, length: u64) -> Result<Reply> {
-        let contents = self.file(id)?;
-        check_file_size(format_args!("open entry {id}"), length)?;
-        let length = length as usize;
-        if length >= contents.len() {
-            return self.edit(now_ms, id, length, |_| ());
-        }
-        // A copy, since a cut buffer would keep the memory of its whole length.
-        let contents = Bytes::copy_from_slice(&contents[..length]);
-        self.replace_file(id, now_ms, contents)
     }
 
     /// Changes a file in place, where nobody else reads the same buffer, once it has `length`.
@@ -73,8 +99,7 @@ impl Tree {
             edit(&mut buffer);
             *contents = buffer.freeze();
         }
-        self.changes += 1;
-        self.touch(id, now_ms);
+        self.changed(id, now_ms);
         Ok(self.entry(id))
     }
 
@@ -83,13 +108,18 @@ impl Tree {
         let body = Body::File(contents);
         self.quota.resize(format_args!("file {id}"), node.body.bytes(), body.bytes())?;
         node.body = body;
-        self.changes += 1;
-        self.touch(id, now_ms);
+        self.changed(id, now_ms);
         Ok(self.entry(id))
+    }
+
+    fn changed(&mut self, id: Id, now_ms: u64) {
+        self.changes += 1;
+        self.log.contents.insert(id);
+        self.touch(id, now_ms);
     }
 }
 
-fn check_file_size(what: impl std::fmt::Display, bytes: u64) -> Result<()> {
+pub(super) fn check_file_size(what: impl std::fmt::Display, bytes: u64) -> Result<()> {
     if bytes <= MAX_NAMED_FILE as u64 {
         return Ok(());
     }

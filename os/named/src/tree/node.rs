@@ -41,6 +41,8 @@ pub(super) struct Node {
     pub(super) perm: u32,
     pub(super) version: u64,
     pub(super) modified_ms: u64,
+    /// The proc that it ends with.
+    pub(super) lease: Option<Pid>,
     pub(super) body: Body,
 }
 
@@ -49,7 +51,9 @@ pub(super) enum Body {
     File(Bytes),
     Directory(Directory),
     Symlink(String),
-    Mount(Mount),
+    Mount(Endpoint),
+    /// What flows through it is the edge's.
+    Pipe,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -59,25 +63,20 @@ pub(super) struct Directory {
     pub(super) mounts: BTreeSet<Arc<str>>,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Mount {
-    pub(super) endpoint: Endpoint,
-    /// The mount lasts as long as this proc.
-    pub(super) pid: Pid,
-}
-
 impl Node {
     pub(super) fn new(place: Option<Place>, owner: Principal, perm: u32, body: Body) -> Self {
-        Self { place, linked: true, pins: 0, owner, perm, version: 0, modified_ms: 0, body }
+        let (version, modified_ms, lease) = (0, 0, None);
+        Self { place, linked: true, pins: 0, owner, perm, version, modified_ms, lease, body }
     }
 
-    pub(super) fn stat(&self) -> Stat {
+    pub(super) fn stat(&self, id: Id) -> Stat {
         let name = self.place.as_ref().map_or("/", |place| &place.name);
         let (kind, size) = match &self.body {
             Body::File(contents) => (Kind::File, contents.len()),
             Body::Directory(directory) => (Kind::Directory, directory.names.len()),
             Body::Symlink(target) => (Kind::Symlink, target.len()),
             Body::Mount(_) => (Kind::Mount, 0),
+            Body::Pipe => (Kind::Pipe, 0),
         };
         Stat {
             name: name.to_owned(),
@@ -87,7 +86,8 @@ impl Node {
             owner: self.owner.to_string(),
             version: self.version,
             modified_ms: self.modified_ms,
-            ..Default::default()
+            entry: id.0,
+            lease: self.lease.map(|pid| pid.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -98,7 +98,7 @@ impl Body {
         match self {
             Self::File(contents) => contents.len() as u64,
             Self::Symlink(target) => target.len() as u64,
-            Self::Directory(_) | Self::Mount(_) => 0,
+            Self::Directory(_) | Self::Mount(_) | Self::Pipe => 0,
         }
     }
 
@@ -113,6 +113,7 @@ impl Body {
             Self::Directory(_) => "a directory",
             Self::Symlink(_) => "a symlink",
             Self::Mount(_) => "a mount",
+            Self::Pipe => "a pipe",
         }
     }
 }

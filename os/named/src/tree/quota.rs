@@ -41,6 +41,15 @@ impl Quota {
         Self { limits, usage: Usage::default() }
     }
 
+    /// Of a tree that holds so much already.
+    pub(super) fn counted(limits: Limits, entries: u64, bytes: u64) -> Self {
+        Self { limits, usage: Usage { entries, bytes } }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        self.limits
+    }
+
     pub(super) fn usage(&self) -> Usage {
         self.usage
     }

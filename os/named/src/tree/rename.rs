@@ -2,6 +2,7 @@
 
 use super::Tree;
 use super::change::{Caller, Reply, exists};
+use super::event::What;
 use super::node::{Body, Id, Place};
 use super::walk::{Last, Spot, Walked};
 use sigma_abi::{Code, Error, Path, Result};
@@ -15,12 +16,31 @@ impl Tree {
             return Err(Error::new(Code::Invalid, "/ cannot be removed"));
         }
         self.check_empty(id, path)?;
+        self.may_change(dir, by, path)?;
         self.changes += 1;
-        self.forget_mount(id);
-        self.unlink(id);
-        self.touch(dir, now_ms);
-        self.drop_if_unused(id);
+        self.take_away(id, now_ms);
         Ok(Reply::Done)
+    }
+
+    /// Ends an entry's lease and its place, and tells those who watch.
+    pub(super) fn take_away(&mut self, id: Id, now_ms: u64) {
+        self.end_lease(id);
+        let place = self.node(id).place.clone();
+        self.unlink(id);
+        if let Some(Place { dir, name }) = place {
+            self.touch(dir, now_ms);
+            self.tell(dir, What::Removed(name));
+        }
+        self.tell_gone(id);
+        self.drop_if_unused(id);
+    }
+
+    fn tell_gone(&mut self, id: Id) {
+        match &self.node(id).body {
+            Body::Directory(_) => self.tell(id, What::Gone),
+            Body::File(_) => drop(self.log.contents.insert(id)),
+            _ => {}
+        }
     }
 
     pub(super) fn rename(&mut self, by: &Caller, now_ms: u64, from: &Path, to: &Path) -> Result<Reply> {
@@ -37,18 +57,39 @@ impl Tree {
             let text = format!("rename {from} to {to}: a directory cannot move into itself");
             return Err(Error::new(Code::Invalid, text));
         }
+        self.may_change(old_dir, by, from)?;
+        self.may_change(target.dir, by, to)?;
         if let Some(replaced) = target.entry {
             self.check_replaceable(id, from, replaced, to)?;
-            self.unlink(replaced);
-            self.drop_if_unused(replaced);
         }
         self.changes += 1;
+        if let Some(replaced) = target.entry {
+            self.end_lease(replaced);
+            self.unlink(replaced);
+            self.tell_gone(replaced);
+            self.drop_if_unused(replaced);
+        }
+        let place = Place { dir: target.dir, name: target.name.into() };
+        self.tell_moved(id, &place);
         self.unlink(id);
-        self.link(id, Place { dir: target.dir, name: target.name.into() });
+        self.link(id, place);
         for changed in [id, old_dir, target.dir] {
             self.touch(changed, now_ms);
         }
         Ok(self.entry(id))
+    }
+
+    fn tell_moved(&mut self, id: Id, to: &Place) {
+        match self.node(id).place.clone() {
+            Some(from) if from.dir == to.dir => {
+                self.tell(from.dir, What::Renamed(from.name, to.name.clone()));
+            }
+            Some(from) => {
+                self.tell(from.dir, What::Removed(from.name));
+                self.created(to);
+            }
+            None => {}
+        }
     }
 
     /// Both ends of a rename, if they lie in this tree.
@@ -117,6 +158,7 @@ impl Tree {
         }
         let node = self.node_mut(id);
         (node.place, node.linked) = (Some(place), true);
+        self.log.nodes.insert(id);
     }
 
     /// Takes a node's place away. The node stays, for a new place or for those who hold it open.
@@ -127,5 +169,6 @@ impl Tree {
         let directory = self.directory_mut(dir);
         directory.names.remove(&name);
         directory.mounts.remove(&name);
+        self.log.places.insert((dir, name));
     }
 }

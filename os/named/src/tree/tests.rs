@@ -19,13 +19,18 @@ pub(super) fn pid(number: u64) -> Pid {
 }
 
 pub(super) fn caller(machine: &str, turn: u64) -> Caller {
-    Caller { principal: Principal::default(), machine: machine.to_owned(), turn }
+    let (principal, machine) = (Principal::default(), machine.to_owned());
+    Caller { principal, pid: pid(0), machine, kernel: false, turn }
 }
 
 /// A tree with a clock that ticks once a change.
 pub(super) struct World {
     pub(super) tree: Tree,
     pub(super) by: Caller,
+    pub(super) fences: Vec<Fence>,
+    /// All that was written down.
+    pub(super) kept: BTreeMap<Vec<u8>, Bytes>,
+    limits: Limits,
     now_ms: u64,
 }
 
@@ -36,19 +41,40 @@ impl World {
 
     pub(super) fn limited(limits: Limits) -> Self {
         let tree = Tree::new(limits, Principal::default(), 0o66);
-        Self { tree, by: caller("m1", 0), now_ms: 0 }
+        let (by, fences, kept) = (caller("m1", 0), Vec::new(), BTreeMap::new());
+        Self { tree, by, fences, kept, limits, now_ms: 0 }
     }
 
     pub(super) fn apply(&mut self, action: Action) -> Result<Reply> {
         self.now_ms += 1;
+        self.tree.look(|_| ());
         let before = self.tree.clone();
-        let change = Change { by: self.by.clone(), now_ms: self.now_ms, action };
+        let (by, now_ms, fences) = (self.by.clone(), self.now_ms, self.fences.clone());
+        let change = Change { by, now_ms, fences, action };
         let reply = self.tree.apply(change);
+        self.tree.look(|_| ());
         if reply.is_err() {
             assert_eq!(format!("{before:?}"), format!("{:?}", self.tree), "a failed change changes nothing");
         }
         self.tree.check();
+        self.keep();
         reply
+    }
+
+    /// Writes down what has changed; a tree made of all that was written is the same tree, but for what is held open.
+    fn keep(&mut self) {
+        let mut batch = Batch::new();
+        self.tree.write_down(&mut batch);
+        for (key, value) in batch {
+            match value {
+                Some(value) => drop(self.kept.insert(key, value)),
+                None => drop(self.kept.remove(&key)),
+            }
+        }
+        let records = self.kept.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let again = Tree::read_back(self.limits, records).unwrap().unwrap();
+        again.check();
+        assert_eq!(format!("{:?}", again.durable()), format!("{:?}", self.tree.durable()));
     }
 
     pub(super) fn entry(&mut self, action: Action) -> Result<(Id, Stat)> {
@@ -100,13 +126,16 @@ impl World {
     }
 }
 
+/// How entries are made here.
+pub(super) const NEW: New = New { perm: 0o64, ephemeral: false };
+
 pub(super) fn put(at: &str, contents: &str, exclusive: bool) -> Action {
     let contents = Bytes::copy_from_slice(contents.as_bytes());
-    Action::Put { path: path(at), perm: 0o64, exclusive, contents }
+    Action::Put { path: path(at), new: NEW, exclusive, contents }
 }
 
 pub(super) fn create(at: &str, kind: Kind, target: &str) -> Action {
-    Action::Create { path: path(at), kind, perm: 0o64, exclusive: true, target: target.to_owned() }
+    Action::Create { path: path(at), kind, new: NEW, exclusive: true, target: target.to_owned() }
 }
 
 /// An error with this code, whose message is exactly this.
@@ -124,7 +153,7 @@ impl Tree {
     /// Everything that must hold of a tree between changes.
     pub(super) fn check(&self) {
         let mut seen = BTreeSet::from([Id::ROOT]);
-        let mut mounts: BTreeMap<Pid, BTreeSet<Id>> = BTreeMap::new();
+        let mut leases: BTreeMap<Pid, BTreeSet<Id>> = BTreeMap::new();
         let mut todo = vec![Id::ROOT];
         while let Some(dir) = todo.pop() {
             let directory = self.directory(dir);
@@ -137,21 +166,28 @@ impl Tree {
                 assert!(node.version <= self.changes);
                 match &node.body {
                     Body::Directory(_) => todo.push(*id),
-                    Body::Mount(mount) => {
-                        mounted.insert(name.clone());
-                        mounts.entry(mount.pid).or_default().insert(*id);
-                    }
+                    Body::Mount(_) => drop(mounted.insert(name.clone())),
                     _ => (),
+                }
+                if let Some(pid) = node.lease {
+                    leases.entry(pid).or_default().insert(*id);
                 }
             }
             assert_eq!(directory.mounts, mounted);
         }
-        assert_eq!(self.mounts, mounts);
+        assert_eq!(self.leases, leases);
         for (id, node) in &self.nodes {
             assert_eq!(node.linked, seen.contains(id));
             assert!(node.linked || node.pins > 0, "{id} is kept for nobody");
         }
         let bytes = self.nodes.values().map(|node| node.body.bytes()).sum();
-        assert_eq!(self.usage(), Usage { entries: self.nodes.len() as u64 - 1, bytes });
+        assert_eq!(self.usage(), Usage { entries: (self.nodes.len() + self.fences.len()) as u64 - 1, bytes });
+    }
+
+    /// What a store keeps of a tree.
+    fn durable(&self) -> impl std::fmt::Debug {
+        let nodes = self.nodes.iter().filter(|(_, node)| node.linked);
+        let nodes: Vec<_> = nodes.map(|(id, node)| (*id, Node { pins: 0, ..node.clone() })).collect();
+        (nodes, self.leases.clone(), self.fences.clone(), self.last_id, self.changes)
     }
 }

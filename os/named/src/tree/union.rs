@@ -53,7 +53,7 @@ impl Tree {
     fn local(&self, directory: &Directory, name: &Arc<str>, caller: &Caller) -> Option<Id> {
         let id = *directory.names.get(name)?;
         match &self.node(id).body {
-            Body::Mount(mount) if mount.endpoint.machine == caller.machine => Some(id),
+            Body::Mount(endpoint) if endpoint.machine == caller.machine => Some(id),
             _ => None,
         }
     }

@@ -58,10 +58,38 @@ impl Tree {
     /// `NotFound` and `NotDir` for a name before the last, `Loop` past [`MAX_LINKS`], `Invalid` where `~any` or `~local` is
     /// asked for as an entry of its own.
     pub(super) fn walk_or_leave(&self, path: &Path, caller: &Caller, last: Last) -> Result<Walked> {
+        let walked = self.walk_along(path, caller, last, &mut |dir| self.see(dir));
+        if let Ok(Walked::Here(Spot { entry: Some(id), .. }) | Walked::Away { mount: id, .. }) = &walked {
+            self.see(*id);
+        }
+        walked
+    }
+
+    /// The directories that a walk leads through: where nothing changes in any of them, it leads to the same place.
+    pub fn way(&self, path: &Path, caller: &Caller, follow: bool) -> Vec<Id> {
+        let mut way = Vec::new();
+        let last = if follow { Last::Follow } else { Last::Entry };
+        // Where it ends, and whether in an error, is another question.
+        let _ = self.walk_along(path, caller, last, &mut |dir| way.push(dir));
+        way
+    }
+
+    pub(super) fn see(&self, id: Id) {
+        self.seen.set(self.seen.get().max(self.node(id).version));
+    }
+
+    fn walk_along(
+        &self,
+        path: &Path,
+        caller: &Caller,
+        last: Last,
+        along: &mut dyn FnMut(Id),
+    ) -> Result<Walked> {
         // The names that are still to walk, the next one last.
         let mut rest: Vec<&str> = path.names().rev().collect();
         let (mut dir, mut links) = (Id::ROOT, 0);
         while let Some(name) = rest.pop() {
+            along(dir);
             let ends = rest.is_empty();
             let pick = Pick::parse(name);
             if ends && last == Last::Entry && pick.is_some() {

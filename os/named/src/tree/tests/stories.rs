@@ -35,8 +35,8 @@ fn errors_name_the_path_and_the_name_that_fails() {
     fails(world.remove("/"), Code::Invalid, "/ cannot be removed");
     fails(world.remove("/d"), Code::NotEmpty, "/d is not empty: it has 1 entries");
     fails(world.remove("/y"), Code::NotFound, "/y does not exist");
-    let pipe = world.apply(create("/p", Kind::Pipe, ""));
-    fails(pipe, Code::Unsupported, "create /p: this server keeps no pipes");
+    let device = world.apply(create("/p", Kind::RpcDevice, ""));
+    fails(device, Code::Unsupported, "create /p: an rpc device is made by the server that answers it");
     fails(
         world.apply(create("/p", Kind::File, "/a")),
         Code::Invalid,
@@ -49,7 +49,7 @@ fn create_finds_what_is_there_unless_it_is_exclusive() {
     let mut world = World::new();
     let mut create = |kind, target: &str| {
         let (path, target) = (path("/a"), target.to_owned());
-        world.entry(Action::Create { path, kind, perm: 0, exclusive: false, target })
+        world.entry(Action::Create { path, kind, new: NEW, exclusive: false, target })
     };
     let made = create(Kind::Directory, "").unwrap();
     assert_eq!(create(Kind::Directory, ""), Ok(made));
@@ -63,7 +63,10 @@ fn directories_are_listed_in_pages() {
     let names: Vec<String> = (0..2500).map(|number| format!("f{number:04}")).collect();
     for name in &names {
         let change = put(&format!("/{name}"), "", true);
-        world.tree.apply(Change { by: world.by.clone(), now_ms: 1, action: change }).unwrap();
+        world
+            .tree
+            .apply(Change { by: world.by.clone(), now_ms: 1, fences: Vec::new(), action: change })
+            .unwrap();
     }
     let (mut seen, mut after, mut pages) = (Vec::new(), String::new(), 0);
     loop {
@@ -134,26 +137,27 @@ fn a_removed_file_stays_for_those_who_hold_it_open() {
 }
 
 #[test]
-fn files_grow_and_shrink_within_their_limit() {
+fn files_grow_within_their_limit_and_are_cut() {
     let mut world = World::new();
     let (id, _) = world.put("/a", "12345").unwrap();
-    world.apply(Action::SetLength { id, length: 2 }).unwrap();
-    world.apply(Action::SetLength { id, length: 4 }).unwrap();
-    assert_eq!(world.get("/a").as_deref(), Ok("12\0\0"));
+    let (path, access) = (path("/a"), Access { read: false, write: true });
+    world.apply(Action::Open { path, create: false, truncate: true, access, new: NEW }).unwrap();
+    let data = Bytes::from_static(b"12");
+    world.apply(Action::Write { id, offset: 2, data }).unwrap();
+    assert_eq!(world.get("/a").as_deref(), Ok("\0\x0012"));
     let most = MAX_NAMED_FILE as u64;
     world.apply(Action::Write { id, offset: most - 1, data: Bytes::from_static(b"x") }).unwrap();
     let large =
         "open entry #2: a file of 1048577 bytes; the limit here is 1048576, larger ones go to /ux or /s3";
     let data = Bytes::from_static(b"x");
     fails(world.apply(Action::Write { id, offset: most, data: data.clone() }), Code::TooLarge, large);
-    fails(world.apply(Action::SetLength { id, length: most + 1 }), Code::TooLarge, large);
     let overflow = world.apply(Action::Write { id, offset: u64::MAX, data });
     assert_eq!(overflow.map_err(|error| error.code), Err(Code::TooLarge));
     let put = world.put("/b", &"x".repeat(MAX_NAMED_FILE + 1));
     assert_eq!(put.map_err(|error| error.code), Err(Code::TooLarge));
     let dir = world.mkdir("/d").unwrap().0;
     fails(
-        world.apply(Action::SetLength { id: dir, length: 0 }),
+        world.apply(Action::Write { id: dir, offset: 0, data: Bytes::from_static(b"x") }),
         Code::IsDir,
         "open entry #3 is a directory, not a file",
     );
