@@ -141,7 +141,7 @@ fn a_damaged_namespace_says_so_and_harms_no_other() {
         machine.realm("a").await.sigma.put_file("/x", "x").await.unwrap();
         let other = machine.realm("b").await;
         machine.ok(&["down"]).await;
-        let file = machine.state().join("realms/a/named.redb");
+        let file = machine.state().join("realm/a/named.redb");
         let whole = std::fs::read(&file).unwrap();
         std::fs::write(&file, &whole[..whole.len() / 3]).unwrap();
         machine.boot_again().await;

@@ -169,19 +169,18 @@ async fn live(program: &Program, up: &watch::Sender<Life>) -> std::io::Result<st
     let mut child = program.execute(theirs)?;
     let (connection, driver) = session::kernel_process(ours, up.clone());
     let mut driver = std::pin::pin!(driver);
-    tokio::select! {
-        status = child.wait() => return status,
-        reason = &mut driver => {
-            tracing::warn!(program = program.name, %reason, "a kernel process closed its door");
-            up.send_modify(|life| {
-                // What ends without a word is a crash, and is soon up again.
-                let silent = matches!(reason.code, Code::Unreachable | Code::Closed);
-                if !silent && !matches!(life, Life::Up(_)) {
-                    *life = Life::Failing(reason);
-                }
-            });
+    let reason = tokio::select! {
+        status = child.wait() => {
+            // What it said last is still to be read, and then the end of its door.
+            if let Ok(reason) = tokio::time::timeout(END_DEADLINE, &mut driver).await {
+                failed(up, reason);
+            }
+            return status;
         }
-    }
+        reason = &mut driver => reason,
+    };
+    tracing::warn!(program = program.name, %reason, "a kernel process closed its door");
+    failed(up, reason);
     drop(connection);
     match tokio::time::timeout(END_DEADLINE, child.wait()).await {
         Ok(status) => status,
@@ -190,4 +189,14 @@ async fn live(program: &Program, up: &watch::Sender<Life>) -> std::io::Result<st
             child.wait().await
         }
     }
+}
+
+/// Keeps why a process could not serve. One that ends without a word crashed, and is soon up again.
+fn failed(up: &watch::Sender<Life>, reason: Error) {
+    up.send_modify(|life| {
+        let silent = matches!(reason.code, Code::Unreachable | Code::Closed);
+        if !silent && !matches!(life, Life::Up(_)) {
+            *life = Life::Failing(reason);
+        }
+    });
 }

@@ -5,6 +5,7 @@ use sigma_named::options::Options;
 use sigma_named::server::Server;
 use sigma_named::store::{Memory, Redb, Store};
 use sigmaos::Sigma;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -24,6 +25,14 @@ fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
         let sigma = Sigma::from_door()?;
+        sigma.reached().await;
+        // A library that finds a file damaged may give up altogether; the kernel then hears why all the same.
+        let (door, options) = (sigma.clone(), Arc::new(options));
+        let opening = Arc::clone(&options);
+        std::panic::set_hook(Box::new(move |panic| {
+            tracing::error!("{panic}");
+            door.fail(&damaged(&opening));
+        }));
         let server = match open(&options) {
             Ok(server) => server,
             Err(error) => {
@@ -31,6 +40,7 @@ fn run() -> anyhow::Result<()> {
                 return Err(error.into());
             }
         };
+        drop(std::panic::take_hook());
         sigma.accept_all(Arc::new(server));
         sigma.started().await?;
         // The door closes when sigmad ends this process or ends itself; there is nothing left to do then.
@@ -41,18 +51,17 @@ fn run() -> anyhow::Result<()> {
 
 fn open(options: &Options) -> Result<Server, Error> {
     let store: Box<dyn Store> = match &options.store {
-        // A library that finds a file damaged may give up altogether.
-        Some(path) => match std::panic::catch_unwind(|| Redb::open(path)) {
-            Ok(store) => Box::new(store?),
-            Err(_) => {
-                let text = format!("the namespace in {}: it is damaged", path.display());
-                return Err(Error::new(
-                    Code::Internal,
-                    text + ": put back a copy, or remove the file to begin anew",
-                ));
-            }
-        },
+        Some(path) => Box::new(Redb::open(path)?),
         None => Box::new(Memory::default()),
     };
     Server::open(store, options.limits, options.reserve)
+}
+
+fn damaged(options: &Options) -> Error {
+    let file = options.store.as_deref().unwrap_or(Path::new("memory"));
+    let text = format!(
+        "the namespace in {}: it is damaged: put back a copy, or remove the file to begin anew",
+        file.display()
+    );
+    Error::new(Code::Internal, text)
 }

@@ -92,7 +92,12 @@ impl Sigma {
         self.inner.keeper.me().await
     }
 
-    /// Tells the kernel why this kernel process cannot serve, as the last thing that it says.
+    /// Waits until the kernel can be told something at once.
+    pub async fn reached(&self) {
+        self.inner.door.connection().writable().await;
+    }
+
+    /// Tells the kernel why this kernel process cannot serve, as the last thing that it says; after [`Sigma::reached`].
     pub fn fail(&self, error: &Error) {
         // A kernel that has gone needs no reason. It is written at once: nothing else is on its way this early.
         let bye = Frame::new(Kind::Bye, 0, "", &proto::Failure::from(error.clone()));

@@ -192,6 +192,12 @@ impl Connection {
         answer.unwrap_or_else(|_| Err(Error::maybe_done(Code::Unreachable, "the connection has ended")))
     }
 
+    /// Waits until the socket takes bytes at once, which it does not before the runtime has looked at it.
+    pub async fn writable(&self) {
+        // A broken socket fails the next send, which says why.
+        let _ = self.0.0.socket.stream.writable().await;
+    }
+
     /// The same connection, for somebody who does not keep it open.
     pub fn downgrade(&self) -> WeakConnection {
         WeakConnection(Arc::downgrade(&self.0))
