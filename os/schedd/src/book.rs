@@ -76,6 +76,19 @@ impl Need {
         self.memory_bytes -= other.memory_bytes;
     }
 
+    /// What is left of this when `held` is taken; nothing of what more is held of.
+    pub(crate) fn left_of(self, held: Self) -> Self {
+        Self {
+            mcpu: self.mcpu.saturating_sub(held.mcpu),
+            memory_bytes: self.memory_bytes.saturating_sub(held.memory_bytes),
+        }
+    }
+
+    /// What of this there is too little of in `room`.
+    pub(crate) fn short_in(self, room: Self) -> Short {
+        Short { mcpu: self.mcpu > room.mcpu, memory: self.memory_bytes > room.memory_bytes }
+    }
+
     pub(crate) fn min(self, other: Self) -> Self {
         let memory_bytes = self.memory_bytes.min(other.memory_bytes);
         Self { mcpu: self.mcpu.min(other.mcpu), memory_bytes }
@@ -129,15 +142,12 @@ impl Book {
     }
 
     pub(crate) fn free(&self) -> Need {
-        let mut free = self.total();
-        free.subtract(self.held);
-        free
+        self.total().left_of(self.held)
     }
 
     /// What is short for a proc to start now.
     pub(crate) fn short_for(&self, need: Need) -> Short {
-        let free = self.free();
-        Short { mcpu: need.mcpu > free.mcpu, memory: need.memory_bytes > free.memory_bytes }
+        need.short_in(self.free())
     }
 
     pub(crate) fn take(&mut self, class: Class, need: Need) {

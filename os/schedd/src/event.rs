@@ -9,6 +9,8 @@ pub enum Event {
     Queued { pid: Pid, realm: Realm, class: Class, memory_bytes: u64 },
     /// A proc ended, was killed, or is no longer wanted, running or queued. An unknown pid is no news.
     Ended { pid: Pid },
+    /// What a realm may have from now on. It kills nothing: a realm that holds more starts no more until it holds less.
+    Limits { realm: Realm, limits: RealmLimits },
     /// So much CPU was idle since the last measurement, in thousandths of a core. About every 100 ms.
     Idle { mcpu: u32 },
 }
@@ -19,11 +21,23 @@ pub enum Action {
     Start {
         pid: Pid,
     },
-    /// The proc is not queued: `TooLarge` where it can never run here, `Quota` where too many of its realm wait.
+    /// The proc is not queued: `TooLarge` where it can never run here, `Quota` where its realm may not have it.
     Refuse {
         pid: Pid,
         reason: Error,
     },
+}
+
+/// What a realm may have on this machine; `None`: as much as there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RealmLimits {
+    /// Procs, queued and running. One more is refused.
+    pub procs: Option<u64>,
+    /// Thousandths of cores that its running LC procs reserve. What asks for more alone is refused, what only goes beyond it
+    /// together with what runs waits.
+    pub mcpu: Option<u64>,
+    /// The memory limits of its running procs in sum, in bytes, as `mcpu`.
+    pub memory_bytes: Option<u64>,
 }
 
 /// What runs and what waits, in numbers.

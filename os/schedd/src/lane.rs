@@ -1,4 +1,4 @@
-//! The queue of one class: a line per realm, and the order in which realms have their turn.
+//! The queue of one class: a line per realm, and the order in which those realms have their turn that may start more.
 
 use crate::book::{Need, Short};
 use crate::order::{Demand, Key, Order, Room};
@@ -13,6 +13,8 @@ pub(crate) type Ticket = u64;
 struct Line {
     procs: BTreeMap<Ticket, (Pid, Need)>,
     standing: Standing,
+    /// Whether its head is in the order: it is where its realm's limits allow it to start.
+    in_order: bool,
     /// When the line formed or last had a start, by the lane's counter.
     turn: u64,
 }
@@ -24,6 +26,8 @@ pub(crate) struct Standing {
     pub(crate) share: u64,
     /// What its running procs of both classes hold.
     pub(crate) held: Need,
+    /// What its limits allow beyond that.
+    pub(crate) allowed: Need,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -105,13 +109,17 @@ impl Lane {
     fn attach(&mut self, slot: Slot) {
         let Some((_, need)) = self.head(slot) else { return };
         let (standing, turn) = (self.lines[slot].standing, self.lines[slot].turn);
+        if need.short_in(standing.allowed).any() {
+            return;
+        }
         let after = standing.held.sum_where_any(need);
         self.order.insert((standing.share, turn, slot), Demand { need, after });
+        self.lines[slot].in_order = true;
     }
 
     fn detach(&mut self, slot: Slot) {
-        if self.head(slot).is_some() {
-            let line = &self.lines[slot];
+        let Some(line) = self.lines.get_mut(slot) else { return };
+        if std::mem::take(&mut line.in_order) {
             self.order.remove((line.standing.share, line.turn, slot));
         }
     }

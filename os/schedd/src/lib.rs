@@ -25,6 +25,8 @@
 //! 5. BE procs start up to a baseline of the cores and a slight oversubscription. Beyond it each whole core that
 //!    was measured idle lets one more start, so BE parents that only wait for their BE children cannot deadlock
 //!    the machine.
+//! 6. What would take a realm past its own limits of mcpu or memory waits until the realm holds less, and takes no turn of
+//!    anybody. Limits that are lowered end nothing.
 //!
 //! An event costs about a logarithm of what is queued, and as much again for each proc that it starts.
 
@@ -39,5 +41,5 @@ mod tests;
 mod why;
 
 pub use book::Machine;
-pub use event::{Action, Event, Load};
+pub use event::{Action, Event, Load, RealmLimits};
 pub use policy::{MAX_QUEUED_PER_REALM, Policy};

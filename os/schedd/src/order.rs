@@ -30,7 +30,7 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn short_for(&self, need: Need) -> Short {
-        Short { mcpu: need.mcpu > self.free.mcpu, memory: need.memory_bytes > self.free.memory_bytes }
+        need.short_in(self.free)
     }
 
     /// Whether a head may start while heads before it lack what is `short`.

@@ -1,6 +1,6 @@
 //! What starts when. The rules are in the crate's own words, in lib.rs; this is how they are carried out.
 
-use crate::book::{Book, Machine, Need, Short};
+use crate::book::{Book, Machine, Mib, Need, Short};
 use crate::event::{Action, Event, Load};
 use crate::lane::{Lane, Standing, Ticket};
 use crate::order::Room;
@@ -56,6 +56,11 @@ impl Policy {
                 self.enqueue(pid, realm, class, memory_bytes);
             }
             Event::Ended { pid } => self.forget(pid),
+            Event::Limits { realm, limits } => {
+                if let Some(slot) = self.accounts.limit(realm, limits) {
+                    self.stand(slot);
+                }
+            }
             Event::Idle { mcpu } => idle_cores = u64::from(mcpu / 1000),
         }
         self.start_lc(actions);
@@ -65,15 +70,34 @@ impl Policy {
     /// Whether a proc would be queued. The kernel asks at spawn, so that the spawner gets the error.
     ///
     /// # Errors
-    /// As [`Machine::check`], and `Quota` at [`MAX_QUEUED_PER_REALM`].
+    /// As [`Machine::check`]; `Quota` for what the limits of its realm never allow, and at [`MAX_QUEUED_PER_REALM`].
     pub fn check(&self, realm: &Realm, class: Class, memory_bytes: u64) -> Result<()> {
         self.book.machine.check(class, memory_bytes)?;
+        self.check_limits(realm, class, memory_bytes)?;
         let queued = self.accounts.slot(realm).map_or(0, |slot| self.lane(class).queued_of(slot));
         if queued < MAX_QUEUED_PER_REALM {
             return Ok(());
         }
         let text = format!("realm {realm} has {queued} {} procs waiting here, the most it may", word(class));
         Err(Error::new(Code::Quota, text))
+    }
+
+    fn check_limits(&self, realm: &Realm, class: Class, memory_bytes: u64) -> Result<()> {
+        let refuse = |text| Err(Error::new(Code::Quota, text));
+        let limits = self.accounts.limits(realm);
+        let most = limits.most();
+        if u64::from(class.mcpu()) > most.mcpu {
+            return refuse(format!("asks for {} mcpu; realm {realm} may have {}", class.mcpu(), most.mcpu));
+        }
+        if memory_bytes > most.memory_bytes {
+            let (asks, most) = (Mib(memory_bytes), Mib(most.memory_bytes));
+            return refuse(format!("asks for {asks} of memory; realm {realm} may have {most}"));
+        }
+        let procs = self.accounts.slot(realm).map_or(0, |slot| self.accounts.get(slot).procs());
+        if limits.procs.is_some_and(|most| procs >= most) {
+            return refuse(format!("realm {realm} has {procs} procs, queued and running, the most it may"));
+        }
+        Ok(())
     }
 
     pub fn machine(&self) -> Machine {
@@ -130,7 +154,7 @@ impl Policy {
         let mut short = Short { mcpu: false, memory: self.book.short_for(self.lc.most()).memory };
         while self.book.be_running < most {
             let Some(key) = self.be.next(cursor, &self.room(), &mut short) else { return };
-            if short.memory && self.lc_head_lacks_memory(key.2) {
+            if self.lc_head_lacks_memory(key.2) {
                 cursor = Some(key);
             } else {
                 self.start_head(Class::Be, key.2, actions);
@@ -164,7 +188,7 @@ impl Policy {
 
     fn standing(&self, slot: Slot, class: Class) -> Standing {
         let account = self.accounts.get(slot);
-        Standing { share: account.share(class), held: account.held }
+        Standing { share: account.share(class), held: account.held, allowed: account.allowed() }
     }
 
     /// Tells both lanes what a realm holds now.
@@ -174,8 +198,14 @@ impl Policy {
         self.be.stand(slot, be);
     }
 
+    /// Whether the first LC proc of a realm waits for memory, the machine's or what its limits allow, and may yet get it.
     pub(crate) fn lc_head_lacks_memory(&self, slot: Slot) -> bool {
-        self.lc.head(slot).is_some_and(|(_, need)| self.book.short_for(need).memory)
+        let account = self.accounts.get(slot);
+        let lacks = |(_, need): (Pid, Need)| {
+            let ever = !need.short_in(account.limits.most()).any();
+            ever && (self.book.short_for(need).memory || need.short_in(account.allowed()).memory)
+        };
+        self.lc.head(slot).is_some_and(lacks)
     }
 
     pub(crate) fn lane(&self, class: Class) -> &Lane {

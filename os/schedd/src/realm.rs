@@ -1,6 +1,7 @@
 //! The realms that have procs here, and what each of them holds.
 
 use crate::book::Need;
+use crate::event::RealmLimits;
 use sigma_abi::{Class, Realm};
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ pub(crate) struct Account {
     /// What its running procs hold.
     pub(crate) held: Need,
     pub(crate) be_running: u64,
+    pub(crate) limits: RealmLimits,
     /// Queued and running procs.
     lc: usize,
     be: usize,
@@ -23,6 +25,16 @@ impl Account {
     pub(crate) fn share(&self, class: Class) -> u64 {
         if class.is_lc() { self.held.mcpu } else { self.be_running }
     }
+
+    /// Queued and running procs.
+    pub(crate) fn procs(&self) -> u64 {
+        (self.lc + self.be) as u64
+    }
+
+    /// What its limits allow beyond what it holds.
+    pub(crate) fn allowed(&self) -> Need {
+        self.limits.most().left_of(self.held)
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -30,6 +42,8 @@ pub(crate) struct Accounts {
     slots: BTreeMap<Realm, Slot>,
     accounts: Vec<Option<Account>>,
     free: Vec<Slot>,
+    /// Of realms that have some, also of those that have no procs here.
+    limits: BTreeMap<Realm, RealmLimits>,
     with_lc: u64,
 }
 
@@ -54,6 +68,24 @@ impl Accounts {
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> &mut Account {
         self.accounts[slot].as_mut().expect("a slot lives as long as a proc of its realm")
+    }
+
+    pub(crate) fn limits(&self, realm: &Realm) -> RealmLimits {
+        self.limits.get(realm).copied().unwrap_or_default()
+    }
+
+    /// Keeps the limits of a realm; its slot, where it has procs here.
+    pub(crate) fn limit(&mut self, realm: Realm, limits: RealmLimits) -> Option<Slot> {
+        let slot = self.slot(&realm);
+        if let Some(slot) = slot {
+            self.get_mut(slot).limits = limits;
+        }
+        if limits == RealmLimits::default() {
+            self.limits.remove(&realm);
+        } else {
+            self.limits.insert(realm, limits);
+        }
+        slot
     }
 
     /// Counts one more proc of the realm.
@@ -88,7 +120,9 @@ impl Accounts {
     }
 
     fn open(&mut self, realm: Realm) -> Slot {
-        let account = Account { realm: realm.clone(), held: Need::default(), be_running: 0, lc: 0, be: 0 };
+        let limits = self.limits(&realm);
+        let account =
+            Account { realm: realm.clone(), held: Need::default(), be_running: 0, limits, lc: 0, be: 0 };
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.accounts[slot] = Some(account);
@@ -101,5 +135,12 @@ impl Accounts {
         };
         self.slots.insert(realm, slot);
         slot
+    }
+}
+
+impl RealmLimits {
+    /// The most that the running procs of the realm may hold.
+    pub(crate) fn most(self) -> Need {
+        Need { mcpu: self.mcpu.unwrap_or(u64::MAX), memory_bytes: self.memory_bytes.unwrap_or(u64::MAX) }
     }
 }

@@ -1,5 +1,6 @@
 //! A small world around the policy, and the tests that live in it.
 
+mod limits;
 mod properties;
 mod speed;
 mod stories;

@@ -18,6 +18,21 @@ impl Policy {
     }
 
     fn why_head(&self, proc: &Proc, need: Need) -> String {
+        let account = self.accounts.get(proc.slot);
+        let (held, most, realm) = (account.held, account.limits.most(), &account.realm);
+        let beyond = need.short_in(account.allowed());
+        if beyond.mcpu {
+            let (asks, held, most) = (need.mcpu, held.mcpu, most.mcpu);
+            return format!(
+                "asks for {asks} mcpu; realm {realm} holds {held} of the {most} that it may have"
+            );
+        }
+        if beyond.memory {
+            let (asks, held, most) = (Mib(need.memory_bytes), Mib(held.memory_bytes), Mib(most.memory_bytes));
+            return format!(
+                "asks for {asks} of memory; realm {realm} holds {held} of the {most} that it may have"
+            );
+        }
         let (free, total) = (self.book.free(), self.book.total());
         let short = self.book.short_for(need);
         if short.mcpu {
