@@ -41,12 +41,6 @@ impl Session {
         Self { root, files, open: Handles::default(), reading: Arc::new(Semaphore::new(MOST_READ)) }
     }
 
-    /// Closes without keeping a draft.
-    pub(crate) fn discard(&self, handle: u32) {
-        // One that is not open is closed already.
-        let _ = self.open.remove(handle);
-    }
-
     fn permit(&self) -> Result<OwnedSemaphorePermit> {
         Arc::clone(&self.files).try_acquire_owned().map_err(|_| {
             Error::new(Code::Busy, "too many files of this realm are open on this machine: close some")
@@ -157,9 +151,13 @@ impl Namespace for Session {
         Ok(proto::Written { length: length as u32 }.into())
     }
 
-    /// A draft takes its place. One that is still being written to would not be whole, and is dropped.
+    /// A draft takes its place, unless nobody wants it. One that is still being written to would not be whole, and is dropped.
     async fn close(&self, request: Request<proto::CloseRequest>) -> Result<Response<proto::Empty>> {
-        let open = self.open.remove(request.message.handle)?;
+        let proto::CloseRequest { handle, discard } = request.message;
+        let open = self.open.remove(handle)?;
+        if discard {
+            return Ok(proto::Empty {}.into());
+        }
         let (path, is_draft) = (open.path().clone(), open.is_draft());
         match Arc::into_inner(open) {
             Some(open) => open.keep()?,

@@ -65,7 +65,7 @@ async fn a_handle_that_is_dropped_keeps_nothing() {
     ux.write(handle, 0, "half").await.unwrap();
     // What the SDK sends for a file that is dropped.
     let notice =
-        Frame::new(Kind::Notice, 0, "Namespace.Close", &proto::CloseRequest { handle, discard: false });
+        Frame::new(Kind::Notice, 0, "Namespace.Close", &proto::CloseRequest { handle, discard: true });
     ux.client.0.connection().send(notice, Vec::new()).unwrap();
     refused(ux.close(handle).await, Code::Closed, "not open");
     assert_eq!((ux.get("/f").await.unwrap(), ux.drafts()), ("old".into(), 0));
