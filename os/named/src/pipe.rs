@@ -10,6 +10,9 @@ use tokio::sync::Notify;
 /// Bytes that wait in a pipe for a reader.
 const CAPACITY: usize = 64 << 10;
 
+/// Bytes of one write that are never mixed with those of others: PIPE_BUF of pipe(7).
+const UNMIXED: usize = 4 << 10;
+
 /// The pipes that somebody has open.
 #[derive(Default)]
 pub(crate) struct Pipes(Mutex<HashMap<Id, Weak<Pipe>>>);
@@ -101,7 +104,7 @@ impl End {
         Ok(bytes)
     }
 
-    /// Writes all of `bytes`, as room comes.
+    /// Writes all of `bytes`, as room comes; up to [`UNMIXED`] of them in one piece.
     ///
     /// # Errors
     /// `Closed` when nobody reads any more: what was written before may be lost. `Denied` at an end for reading.
@@ -109,15 +112,19 @@ impl End {
         if !self.access.write {
             return Err(Error::new(Code::Denied, "this end of the pipe was not opened for writing"));
         }
+        let least = if bytes.len() <= UNMIXED { bytes.len() } else { 1 };
         while bytes.has_remaining() {
             let step = self.until(|flow| {
                 if flow.readers == 0 {
                     return Some(Err(Error::new(Code::Closed, "nobody reads this pipe any more")));
                 }
                 let room = CAPACITY - flow.bytes.len();
+                if room < least {
+                    return None;
+                }
                 let piece = bytes.slice(..room.min(bytes.len()));
                 flow.bytes.extend_from_slice(&piece);
-                (!piece.is_empty()).then_some(Ok(piece.len()))
+                Some(Ok(piece.len()))
             });
             let written = step.await?;
             bytes.advance(written);
@@ -190,6 +197,21 @@ mod tests {
         let (written, ()) = tokio::join!(writer.write(vec![0; 2 * CAPACITY].into()), async { drop(reader) });
         assert_eq!(written.unwrap_err().code, Code::Closed);
         assert_eq!(writer.read(1).await.unwrap_err().code, Code::Denied);
+    }
+
+    /// A short write into a pipe that was nearly full once came in two pieces, with those of others between them.
+    #[tokio::test]
+    async fn a_short_write_comes_in_one_piece() {
+        let pipes = Pipes::default();
+        let (reader, writer) = both(&pipes).await;
+        let filled = CAPACITY - UNMIXED + 1;
+        writer.write(vec![b'x'; filled].into()).await.unwrap();
+        let mut short = std::pin::pin!(writer.write(vec![b'a'; UNMIXED].into()));
+        assert!(futures_poll(short.as_mut()).await.is_none(), "there is room for all of it but one byte");
+        writer.write("b".into()).await.unwrap();
+        assert!(reader.read(CAPACITY).await.unwrap().ends_with(b"xb"));
+        short.await.unwrap();
+        assert_eq!(reader.read(CAPACITY).await.unwrap(), vec![b'a'; UNMIXED]);
     }
 
     #[tokio::test]
