@@ -8,6 +8,7 @@ use crate::machine::Capacity;
 use crate::state::State;
 use crate::{Options, listen, schedule};
 use anyhow::{Context, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sigma_abi::layer::Layer;
 use std::fs::{self, File};
 use std::io::Write;
@@ -30,12 +31,23 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let state = State::open(&options.state)?;
     let log = open_log(&state.dir)?;
     start_log(log.try_clone()?, options.verbose);
+    raise_descriptors();
     // One thread: what it does is short, and a start then never waits for another core to wake.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot make the runtime")?;
     runtime.block_on(serve(options, state, log))
+}
+
+/// Takes all the descriptors that the system allows, for the kernel processes, too: most systems give a program few until it
+/// asks.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of descriptors cannot be raised");
+    }
 }
 
 async fn serve(options: &Options, state: State, log: File) -> Result<()> {
