@@ -237,6 +237,18 @@ mod tests {
         check(|wire| wire[6] = 200, Malformed::TooLarge { part: "descriptors", length: 200, limit: MAX_FDS });
     }
 
+    /// What a receiver gets is a part of the buffer that the system wrote into.
+    #[test]
+    fn a_decoded_payload_is_not_a_copy() {
+        let payload = Bytes::from(vec![7; MAX_PAYLOAD]);
+        let mut buffer = Frame { payload, ..sample() }.encode();
+        let read = buffer.as_ptr_range();
+        let frame = Frame::decode(&mut buffer).unwrap().unwrap();
+        let got = frame.payload.as_ptr_range();
+        assert_eq!(frame.payload.len(), MAX_PAYLOAD);
+        assert!(read.start < got.start && got.end == read.end, "{read:?} {got:?}");
+    }
+
     proptest! {
         #[test]
         fn garbage_is_frames_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {

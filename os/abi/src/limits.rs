@@ -35,6 +35,9 @@ pub const DIR_PAGE: usize = 1000;
 /// Calls that one connection may have in flight at a server; more are refused with `Busy`.
 pub const MAX_IN_FLIGHT: usize = 1024;
 
+/// Calls that a server has in flight over all of its connections, unless it says otherwise; more are refused with `Busy`.
+pub const MAX_SERVER_IN_FLIGHT: usize = 16_384;
+
 /// Objects that one connection may hold open at a server.
 pub const MAX_HANDLES: usize = 1024;
 

@@ -5,7 +5,7 @@ use crate::session;
 use anyhow::{Context, Result};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
-use sigmaos::local::{open_state, socket_path};
+use sigmaos::local::{DESCRIPTORS_NAME, open_state, socket_path};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -20,7 +20,7 @@ const MAX_TOOLS: usize = 1024;
 /// After a failed accept, which is mostly a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Binds the socket, in the place of one that a dead kernel left.
+/// Binds the socket, in the place of one that a dead kernel left, and says beside it what its services look like.
 pub(crate) fn bind(state: &Path) -> Result<UnixListener> {
     let directory = open_state(state).with_context(|| format!("cannot open {}", state.display()))?;
     let path = socket_path(&directory);
@@ -30,6 +30,8 @@ pub(crate) fn bind(state: &Path) -> Result<UnixListener> {
         }
         _ => {}
     }
+    fs::write(state.join(DESCRIPTORS_NAME), sigmaos::stub::DESCRIPTORS)
+        .context("cannot write the descriptors of the services")?;
     UnixListener::bind(&path).with_context(|| format!("cannot listen in {}", state.display()))
 }
 

@@ -20,6 +20,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
+/// Calls that are in flight at a namespace; each watch has one that waits for events.
+const MAX_IN_FLIGHT: usize = 65_536;
+
 /// A namespace that is served. Cheap to clone: the clones serve the same one, and its last one ends it.
 #[derive(Clone)]
 pub struct Server {
@@ -222,5 +225,9 @@ impl Accept for Server {
         let services: Vec<Box<dyn sigmaos::rpc::Service>> =
             vec![Box::new(NamespaceServer(Arc::clone(&session))), Box::new(NamedControlServer(session))];
         Arc::new(Services::new(caller, services))
+    }
+
+    fn in_flight(&self) -> usize {
+        MAX_IN_FLIGHT
     }
 }

@@ -1,9 +1,14 @@
 //! Build-time code: the services of a `.proto` become a trait to implement, a server and a typed client.
 //!
 //! A proc's `build.rs` calls [`compile`]; the proc includes the result with `sigmaos::include_proto!("package")`.
-//! No protoc is needed. A service is defined once, in the `.proto`; its two sides cannot disagree.
+//! No protoc is needed. A service is defined once, in the `.proto`; its two sides cannot disagree. A server carries its
+//! service's descriptors, so that tools can call it that have never seen the `.proto`.
+
+mod descriptor;
 
 use prost_build::{Config, Method, Service, ServiceGenerator};
+use protox::prost::Message;
+use protox::prost_reflect::prost_types::FileDescriptorSet;
 use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
@@ -18,12 +23,14 @@ pub fn compile(protos: &[&str], includes: &[&str]) -> Result<(), Box<dyn Error>>
     }
     let mut config = Config::new();
     config.bytes(["."]);
-    config.service_generator(Box::new(Stubs { runtime: "::sigmaos::rpc" }));
-    config.compile_fds(protox::compile(protos, includes)?)?;
+    let set = protox::compile(protos, includes)?;
+    config.service_generator(Box::new(Stubs { runtime: "::sigmaos::rpc", published: Some(set.clone()) }));
+    config.compile_fds(set)?;
     Ok(())
 }
 
-/// As [`compile`], for the SDK itself: only the services, whose messages sigma-abi already has.
+/// As [`compile`], for the SDK itself: only the services, whose messages sigma-abi already has. No server carries its
+/// descriptors; those of all go to `OUT_DIR/sigma.descriptor`, once.
 ///
 /// # Errors
 /// As [`compile`].
@@ -31,14 +38,19 @@ pub fn compile_system(protos: &[&str], include: &Path) -> Result<(), Box<dyn Err
     println!("cargo:rerun-if-changed={}", include.display());
     let mut config = Config::new();
     config.extern_path(".sigma", "::sigma_abi::proto");
-    config.service_generator(Box::new(Stubs { runtime: "crate::rpc" }));
-    config.compile_fds(protox::compile(protos, [include])?)?;
+    let set = protox::compile(protos, [include])?;
+    let folder = std::env::var("OUT_DIR")?;
+    std::fs::write(Path::new(&folder).join("sigma.descriptor"), descriptor::stripped(&set).encode_to_vec())?;
+    config.service_generator(Box::new(Stubs { runtime: "crate::rpc", published: None }));
+    config.compile_fds(set)?;
     Ok(())
 }
 
 struct Stubs {
     /// Where the generated code finds the SDK's types.
     runtime: &'static str,
+    /// What the servers carry a part of, if they carry any.
+    published: Option<FileDescriptorSet>,
 }
 
 impl ServiceGenerator for Stubs {
@@ -84,6 +96,12 @@ impl Stubs {
         writeln!(out, "pub struct {name}Server<T>(pub std::sync::Arc<T>);\n")?;
         writeln!(out, "impl<T: {name}> {rt}::Service for {name}Server<T> {{")?;
         writeln!(out, "    fn name(&self) -> &'static str {{\n        \"{}\"\n    }}\n", service.proto_name)?;
+        if let Some(set) = &self.published {
+            let file = descriptor::write(set, &service.package, &service.proto_name)
+                .expect("build scripts may write to OUT_DIR");
+            writeln!(out, "    fn descriptor(&self) -> &'static [u8] {{")?;
+            writeln!(out, "        include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))\n    }}\n")?;
+        }
         writeln!(out, "    fn call(&self, call: {rt}::Call) -> {rt}::Answer {{")?;
         writeln!(out, "        let service = std::sync::Arc::clone(&self.0);")?;
         writeln!(out, "        match call.method() {{")?;

@@ -7,14 +7,25 @@ use crate::wire::Session;
 use crate::{Code, Error, Path, Result, proto, rpc};
 use bytes::Bytes;
 use sigma_abi::frame::Frame;
+use sigma_abi::limits::MAX_SERVER_IN_FLIGHT;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+/// What the name of a device ends with where its descriptors are.
+pub const DESCRIPTOR_SUFFIX: &str = ".descriptor";
+
 /// A tree of rpc devices and read-only files, all in its top directory.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Export {
     entries: BTreeMap<String, Entry>,
+    in_flight: usize,
+}
+
+impl Default for Export {
+    fn default() -> Self {
+        Self { entries: BTreeMap::new(), in_flight: MAX_SERVER_IN_FLIGHT }
+    }
 }
 
 #[derive(Clone)]
@@ -28,12 +39,18 @@ impl Export {
         Self::default()
     }
 
-    /// Adds an rpc device.
+    /// Adds an rpc device, and beside it what its service looks like: the file `NAME.descriptor`, by which `sigma rpc` and
+    /// others call a service whose `.proto` they have never seen.
     ///
     /// # Errors
     /// `Invalid` where `name` is not a single name.
     pub fn device(self, name: &str, service: impl Service) -> Result<Self> {
-        self.entry(name, Entry::Device(Arc::new(service)))
+        let descriptor = service.descriptor();
+        let tree = self.entry(name, Entry::Device(Arc::new(service)))?;
+        match descriptor {
+            [] => Ok(tree),
+            _ => tree.file(&format!("{name}{DESCRIPTOR_SUFFIX}"), descriptor),
+        }
     }
 
     /// Adds a file.
@@ -42,6 +59,13 @@ impl Export {
     /// `Invalid` where `name` is not a single name.
     pub fn file(self, name: &str, contents: impl Into<Bytes>) -> Result<Self> {
         self.entry(name, Entry::File(contents.into()))
+    }
+
+    /// How many calls it works on at a time, over all connections of all callers; more are refused with `Busy`, surely not
+    /// done. [`MAX_SERVER_IN_FLIGHT`] where nothing is said.
+    #[must_use]
+    pub fn in_flight(self, most: usize) -> Self {
+        Self { in_flight: most, ..self }
     }
 
     fn entry(mut self, name: &str, entry: Entry) -> Result<Self> {
@@ -65,6 +89,10 @@ impl Accept for Export {
         let tree = Arc::new(ExportSession { export: self.clone(), open: Handles::default() });
         let services = Services::new(Arc::clone(&caller), vec![Box::new(NamespaceServer(Arc::clone(&tree)))]);
         Arc::new(Routes { tree, services, caller })
+    }
+
+    fn in_flight(&self) -> usize {
+        self.in_flight
     }
 }
 

@@ -286,6 +286,29 @@ impl Sigma {
         Ok(Device::opened(place.device.connection().clone(), opened.handle))
     }
 
+    /// The server that serves `path` itself, for calls of the `Namespace` interface that this client has no word for. The paths
+    /// in such calls begin at that server's root, which [`Sigma::resolve_mount`] tells.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::{proto::PathRequest, stub::NamespaceClient};
+    /// let machine = sigma.me().await?.machine.clone();
+    /// let disk = NamespaceClient(sigma.server(&format!("/ux/{machine}")).await?);
+    /// assert_eq!(disk.stat(PathRequest { path: "/".into() }).await?.kind(), sigmaos::proto::Kind::Directory);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Sigma::stat`].
+    pub async fn server(&self, path: &str) -> Result<Device> {
+        let reached = |place: Place| async move {
+            NamespaceClient(place.device.clone()).stat(proto::PathRequest { path: place.rest }).await?;
+            Ok(place.device)
+        };
+        self.at("reach the server of", path, Again::Read, reached).await
+    }
+
     async fn open_at(&self, path: &str, request: &proto::OpenRequest) -> Result<(Place, proto::Opened)> {
         let number = self.inner.changes.number();
         let changes = request.create || request.truncate;

@@ -68,10 +68,13 @@ pub mod stub {
     // The generated code and its users want the same names.
     #![allow(unreachable_pub)]
     include!(concat!(env!("OUT_DIR"), "/sigma.rs"));
+
+    /// What the services of the system itself look like: an encoded `google.protobuf.FileDescriptorSet`.
+    pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sigma.descriptor"));
 }
 
 pub use elect::Leader;
-pub use export::Export;
+pub use export::{DESCRIPTOR_SUFFIX, Export};
 pub use file::File;
 pub use fs::Create;
 pub use proc::Output;

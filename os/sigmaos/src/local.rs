@@ -10,6 +10,9 @@ use std::path::Path;
 /// The socket's name in the state directory.
 pub const SOCKET_NAME: &str = "sigma.sock";
 
+/// Beside it: what the services on it look like, an encoded `google.protobuf.FileDescriptorSet`.
+pub const DESCRIPTORS_NAME: &str = "sigma.descriptor";
+
 /// The socket below an open state directory. By the directory's descriptor, since an address has room for a path of
 /// 107 bytes only, unix(7).
 pub fn socket_path(directory: &OwnedFd) -> String {

@@ -6,7 +6,7 @@ use crate::wire::Connection;
 use crate::{Code, Error};
 use prost::Message;
 use sigma_abi::frame::{Frame, Kind};
-use sigma_abi::limits::{DEFAULT_DEADLINE, MAX_HEAD, MAX_PAYLOAD};
+use sigma_abi::limits::{DEFAULT_DEADLINE, MAX_HEAD, MAX_METHOD, MAX_PAYLOAD};
 use sigma_abi::proto::Caller;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
@@ -23,6 +23,11 @@ pub type Answer = Pin<Box<dyn Future<Output = Result<Reply>> + Send>>;
 pub trait Service: Send + Sync + 'static {
     /// The service's name: what stands before the dot of a method.
     fn name(&self) -> &'static str;
+
+    /// What its messages look like: an encoded `google.protobuf.FileDescriptorSet` with this one service. Empty: nobody is told.
+    fn descriptor(&self) -> &'static [u8] {
+        &[]
+    }
 
     fn call(&self, call: Call) -> Answer;
 }
@@ -177,17 +182,27 @@ impl Device {
         message: &impl Message,
         payload: Bytes,
     ) -> Result<Response<T>> {
-        let length = message.encoded_len();
-        if length > MAX_HEAD || payload.len() > MAX_PAYLOAD {
-            return Err(Error::new(
-                Code::TooLarge,
-                format!(
-                    "{method}: a message of {length} and a payload of {} bytes: the limits are {MAX_HEAD} and {MAX_PAYLOAD}",
-                    payload.len()
-                ),
-            ));
-        }
+        // An oversized message is not encoded first.
+        fits(method, message.encoded_len(), payload.len())?;
         let frame = Frame { handle: self.handle, payload, ..Frame::new(Kind::Call, 0, method, message) };
+        let reply = self.send(method, frame).await?;
+        let message = T::decode(reply.head)
+            .map_err(|error| Error::maybe_done(Code::Protocol, format!("the reply to {method}: {error}")))?;
+        Ok(Response { message, payload: reply.payload, fds: reply.fds })
+    }
+
+    /// Calls a method that is known only now, `Service.Method`, with a message that is encoded already.
+    ///
+    /// # Errors
+    /// As [`Device::call`].
+    pub async fn call_encoded(&self, method: &str, head: Bytes, payload: Bytes) -> Result<Reply> {
+        fits(method, head.len(), payload.len())?;
+        let empty = Frame::new(Kind::Call, 0, "", &sigma_abi::proto::Empty {});
+        let name = Bytes::copy_from_slice(method.as_bytes());
+        self.send(method, Frame { handle: self.handle, method: name, head, payload, ..empty }).await
+    }
+
+    async fn send(&self, method: &str, frame: Frame) -> Result<Reply> {
         let reply = self.connection.call(frame);
         let answered = match self.deadline {
             None => reply.await,
@@ -197,11 +212,21 @@ impl Device {
             }),
         };
         let (frame, fds) = answered?;
-        let message = frame
-            .message()
-            .map_err(|error| Error::maybe_done(Code::Protocol, format!("the reply to {method}: {error}")))?;
-        Ok(Response { message, payload: frame.payload, fds })
+        Ok(Reply { head: frame.head, payload: frame.payload, fds })
     }
+}
+
+/// Whether a call fits into a frame.
+fn fits(method: &str, head: usize, payload: usize) -> Result<()> {
+    if method.len() > MAX_METHOD || head > MAX_HEAD || payload > MAX_PAYLOAD {
+        let text = format!(
+            "{method}: a name of {}, a message of {head} and a payload of {payload} bytes: the limits are {MAX_METHOD}, \
+             {MAX_HEAD} and {MAX_PAYLOAD}",
+            method.len()
+        );
+        return Err(Error::new(Code::TooLarge, text));
+    }
+    Ok(())
 }
 
 /// What generated code answers for a method that its service leaves out.

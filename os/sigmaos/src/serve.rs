@@ -1,15 +1,20 @@
 //! Serving: connections that the kernel hands over, and what answers their calls.
 
+mod bounds;
+
 use crate::rpc::{Answer, Call, Service};
 use crate::sigma::{Sigma, stream};
 use crate::wire::{Connection, Greeter, Session, read_hello};
 use crate::{Code, Error, Path, Result, proto, rpc};
-use sigma_abi::frame::Frame;
-use sigma_abi::limits::MAX_HANDLES;
+use bounds::{Bounded, Places};
+use sigma_abi::frame::{Frame, Kind};
+use sigma_abi::limits::{MAX_HANDLES, MAX_SERVER_IN_FLIGHT};
 use slab::Slab;
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
@@ -17,6 +22,11 @@ use tokio::sync::watch;
 pub trait Accept: Send + Sync + 'static {
     /// `caller` is written by the kernel, so it can be trusted.
     fn accept(&self, caller: Arc<proto::Caller>) -> Arc<dyn Session>;
+
+    /// Calls that it works on at a time, over all of its connections; more are refused with `Busy`.
+    fn in_flight(&self) -> usize {
+        MAX_SERVER_IN_FLIGHT
+    }
 }
 
 /// A session that offers services by name, to one known caller.
@@ -95,10 +105,24 @@ fn closed(handle: u32) -> Error {
 }
 
 /// The session of a door: learns who this proc is, and takes the connections that the kernel hands over.
-#[derive(Default)]
 pub(crate) struct Doorkeeper {
     me: watch::Sender<Option<Arc<proto::Caller>>>,
-    exports: Mutex<HashMap<Option<Path>, Arc<dyn Accept>>>,
+    exports: Mutex<HashMap<Option<Path>, Exported>>,
+    connections: Places,
+}
+
+/// A server, and what is left of the calls that it works on.
+#[derive(Clone)]
+struct Exported {
+    server: Arc<dyn Accept>,
+    in_flight: Places,
+}
+
+impl Default for Doorkeeper {
+    fn default() -> Self {
+        let connections = Places::for_connections();
+        Self { me: watch::Sender::default(), exports: Mutex::default(), connections }
+    }
 }
 
 impl fmt::Debug for Doorkeeper {
@@ -127,7 +151,8 @@ impl Doorkeeper {
     }
 
     pub(crate) fn export(&self, mount: Option<Path>, server: Arc<dyn Accept>) {
-        self.exports.lock().unwrap_or_else(PoisonError::into_inner).insert(mount, server);
+        let exported = Exported { in_flight: Places::new(server.in_flight()), server };
+        self.exports.lock().unwrap_or_else(PoisonError::into_inner).insert(mount, exported);
     }
 
     fn withdraw(&self, mount: &Path) {
@@ -135,25 +160,42 @@ impl Doorkeeper {
     }
 
     fn accept(&self, mount: &str, socket: OwnedFd) -> Result<()> {
-        let exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
-        let server = exports.get(&Some(Path::parse(mount)?)).or_else(|| exports.get(&None));
+        let exported = {
+            let exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
+            let exported = exports.get(&Some(Path::parse(mount)?)).or_else(|| exports.get(&None));
+            exported.cloned()
+        };
         // A connection to what was withdrawn in the meantime ends here: its socket is closed.
-        let Some(server) = server.cloned() else { return Ok(()) };
+        let Some(Exported { server, in_flight }) = exported else { return Ok(()) };
+        let Some(place) = self.connections.take() else {
+            return refuse(socket, mount, self.connections.all());
+        };
         let (connection, driver) = Connection::new(
             stream(socket)?,
             false,
             Box::new(move |frame| {
                 let caller = read_hello(frame)?.caller.unwrap_or_default();
-                Ok(server.accept(Arc::new(caller)))
+                Ok(Arc::new(Bounded { session: server.accept(Arc::new(caller)), in_flight }))
             }),
         );
         // The task ends with its connection, which the caller or the end of this process closes.
         tokio::spawn(async move {
             driver.await;
-            drop(connection);
+            drop((connection, place));
         });
         Ok(())
     }
+}
+
+/// Closes a connection that nobody has spoken on, and says why.
+fn refuse(socket: OwnedFd, mount: &str, most: usize) -> Result<()> {
+    let text = format!("the server of {mount} holds {most} connections, the most it takes; try again later");
+    let failure = proto::Failure::from(Error::new(Code::Busy, text));
+    let mut socket = UnixStream::from(socket);
+    let bye = Frame::new(Kind::Bye, 0, "", &failure).encode();
+    // The first bytes that are written into a socket find room; a caller that has gone needs none.
+    let _ = socket.set_nonblocking(true).and_then(|()| socket.write_all(&bye));
+    Ok(())
 }
 
 impl Session for Doorkeeper {

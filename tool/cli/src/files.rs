@@ -80,19 +80,23 @@ async fn copy_out(mut file: File, out: &mut impl Write, name: &str) -> Result<()
 }
 
 pub(crate) async fn put(context: &Context, file: &Path, path: &str) -> Result<()> {
-    let contents = if file.as_os_str() == "-" {
-        let mut all = Vec::new();
-        tokio::io::stdin().read_to_end(&mut all).await.context("read standard input")?;
-        all
-    } else {
-        tokio::fs::read(file).await.with_context(|| format!("read {}", file.display()))?
-    };
+    let contents = contents_of(file).await?;
     let sigma = context.sigma().await?;
     if let Some(directory) = sigmaos::Path::parse(path)?.parent() {
         sigma.create_dir_all(directory.as_str()).await?;
     }
     sigma.put_file(path, contents).await?;
     Ok(())
+}
+
+/// All of a local file; `-` is standard input.
+pub(crate) async fn contents_of(file: &Path) -> Result<Vec<u8>> {
+    if file.as_os_str() != "-" {
+        return tokio::fs::read(file).await.with_context(|| format!("read {}", file.display()));
+    }
+    let mut all = Vec::new();
+    tokio::io::stdin().read_to_end(&mut all).await.context("read standard input")?;
+    Ok(all)
 }
 
 pub(crate) async fn remove(context: &Context, path: &str) -> Result<()> {

@@ -8,6 +8,7 @@ mod options;
 mod ps;
 mod realm;
 mod report;
+mod rpc;
 mod run;
 mod status;
 mod up;
@@ -52,6 +53,7 @@ async fn dispatch(options: Options) -> anyhow::Result<ExitCode> {
         Command::Stat { path } => entries::stat(&context, &path).await?,
         Command::Tree { path } => entries::tree(&context, &path).await?,
         Command::Watch { path } => entries::watch(&context, &path).await?,
+        Command::Rpc(options) => rpc::rpc(&context, &options).await?,
         Command::Bench { command } => return bench::bench(&context, &command).await,
     }
     Ok(ExitCode::SUCCESS)

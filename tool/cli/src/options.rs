@@ -1,6 +1,7 @@
 //! Every command and flag, defined once: help and errors come from here.
 
 use clap::{Args, Parser, Subcommand};
+use sigmaos::limits::DEFAULT_DEADLINE;
 use std::path::PathBuf;
 
 /// A cloud operating system: procs, started in milliseconds, in a namespace that hides machines.
@@ -87,6 +88,8 @@ pub(crate) enum Command {
     },
     /// Show what happens in a directory, until interrupted
     Watch { path: String },
+    /// Call a method of any service, or list what there is to call
+    Rpc(Rpc),
     /// Measure, and hold the promises of SPECIFICATION.md
     Bench {
         #[command(subcommand)]
@@ -142,6 +145,31 @@ pub(crate) struct Run {
     /// Print only what the proc prints
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Rpc {
+    /// An rpc device, or a directory that holds one named rpc; for 'Namespace.*' any path of the server that is asked
+    pub(crate) path: String,
+
+    /// The method, as Service.Method; without it, services, methods and messages are listed
+    pub(crate) method: Option<String>,
+
+    /// The request as JSON; '-' is standard input
+    #[arg(default_value = "{}")]
+    pub(crate) request: String,
+
+    /// Send the contents of a file beside the message; '-' is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) payload: Option<PathBuf>,
+
+    /// Keep what comes beside the reply; '-' is standard output, and the message then goes to standard error
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Milliseconds until the call is given up
+    #[arg(long, value_name = "MS", default_value_t = DEFAULT_DEADLINE.as_millis() as u64)]
+    pub(crate) deadline: u64,
 }
 
 #[derive(Debug, Subcommand)]

@@ -84,8 +84,10 @@ impl Shared {
             }
             std::mem::take(&mut state.pending)
         };
+        // Who refuses a whole connection has carried out nothing.
+        let maybe_done = reason.code != Code::Busy;
         for (_, (_, waiting)) in pending {
-            let _ = waiting.send(Err(Error { maybe_done: true, ..reason.clone() }));
+            let _ = waiting.send(Err(Error { maybe_done, ..reason.clone() }));
         }
         self.room.notify_waiters();
         self.driver.wake();

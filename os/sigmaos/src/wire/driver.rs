@@ -63,6 +63,8 @@ pub struct Driver {
     bytes_in_flight: usize,
     /// The other side has said why it goes; it listens no more.
     dismissed: bool,
+    /// The other side has closed. What it said before is read to the end, for it may say why.
+    left: bool,
 }
 
 impl Driver {
@@ -77,18 +79,25 @@ impl Driver {
             aborts: HashMap::new(),
             bytes_in_flight: 0,
             dismissed: false,
+            left: false,
         }
     }
 
     /// Writes what waits. `Pending` while a peer that does not read holds more than [`MAX_QUEUED`] bytes.
-    fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         loop {
             let mut state = self.shared.lock();
             if let Some(error) = &state.closed {
                 return Poll::Ready(Err(error.clone()));
             }
             let before = state.out.len();
-            state.out.flush(&self.shared.socket).map_err(lost)?;
+            match state.out.flush(&self.shared.socket) {
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.left = true,
+                flushed => flushed.map_err(lost)?,
+            }
+            if self.left {
+                return Poll::Ready(Ok(()));
+            }
             let left = state.out.len();
             drop(state);
             if before > MAX_QUEUED && left <= MAX_QUEUED {

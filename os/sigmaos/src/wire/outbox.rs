@@ -82,3 +82,28 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sigma_abi::frame::Kind;
+    use sigma_abi::limits::MAX_PAYLOAD;
+    use sigma_abi::proto;
+
+    /// Whoever sends a payload hands over its buffer, and the system reads it from there.
+    #[test]
+    fn a_payload_is_written_from_its_own_buffer() {
+        let payload = Bytes::from(vec![7; MAX_PAYLOAD]);
+        let own = payload.as_ptr();
+        let frame = Frame { payload, ..Frame::new(Kind::Call, 1, "Echo.Say", &proto::Empty {}) };
+        let mut out = Outbox::default();
+        out.push(frame, Vec::new());
+        let written: Vec<_> =
+            out.chunks.iter().map(|chunk| (chunk.bytes.as_ptr(), chunk.bytes.len())).collect();
+        assert_eq!(written.len(), 2, "what comes before the payload, and the payload");
+        assert_eq!(written[1], (own, MAX_PAYLOAD));
+        // What was written is let go step by step, and what is left is still the same buffer.
+        out.advance(written[0].1 + 1000);
+        assert_eq!(out.chunks[0].bytes.as_ptr(), own.wrapping_add(1000));
+    }
+}

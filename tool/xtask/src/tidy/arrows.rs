@@ -56,6 +56,11 @@ const RESTRICTED: &[Restricted] = &[
         to: &["os/jail", "os/sigmaos", "test/procs"],
         why: "unsafe calls live in the jail and the door",
     },
+    Restricted {
+        library: "prost-reflect",
+        to: &["tool/cli"],
+        why: "procs carry descriptors, and only tools read them",
+    },
     Restricted { library: "seccompiler", to: &["os/jail"], why: "the sandbox lives in the jail" },
 ];
 
