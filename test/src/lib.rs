@@ -8,11 +8,13 @@
 mod example;
 pub mod host;
 mod machine;
+mod python;
 mod story;
 mod tenant;
 
 pub use example::example;
 pub use machine::{Machine, Said};
+pub use python::{python, script};
 pub use story::{eventually, story, story_with, within};
 pub use tenant::Tenant;
 

@@ -234,7 +234,8 @@ impl Said {
     }
 }
 
-fn dist() -> PathBuf {
+/// The installation that stories run.
+pub(crate) fn dist() -> PathBuf {
     let dist =
         std::env::var_os("SIGMA_DIST").map(PathBuf::from).filter(|dist| dist.join("bin/sigma").exists());
     dist.expect("SIGMA_DIST must name an installation: 'cargo xtask build' makes target/dist")

@@ -5,7 +5,6 @@
 
 use sigma_test::echo::{EchoClient, Text};
 use sigma_test::{Tenant, eventually, host, story, within};
-use sigmaos::rpc::Bytes;
 use sigmaos::{Code, Pid};
 
 async fn serve(tenant: &Tenant, path: &str) -> (Pid, EchoClient) {
@@ -34,72 +33,9 @@ fn two_procs_call_each_other_by_path() {
         let caller = tenant.spawn("echo who /sn/echo").await;
         tenant.wait_exit(caller).await;
         assert_eq!(tenant.stdout(caller).await, format!("a owner {caller} BE\n"));
-        assert_eq!(machine.ok(&["--realm", "a", "ls", "/sn/echo"]).await.matches("rpc").count(), 2);
+        assert_eq!(machine.ok(&["--realm", "a", "ls", "/sn/echo"]).await.matches("rpc").count(), 3);
         tenant.kill(server).await;
         assert!(tenant.wait_exit(server).await.is_ok());
-    });
-}
-
-#[test]
-fn many_calls_are_in_flight_on_one_handle() {
-    story(async |machine| {
-        let tenant = machine.realm("a").await;
-        let (server, echo) = serve(&tenant, "/echo").await;
-        let calls: Vec<_> = (0..500)
-            .map(|number| {
-                let echo = echo.clone();
-                tokio::spawn(async move {
-                    let payload = Bytes::from(vec![number as u8; number * 16]);
-                    let reply = echo.say_with(text(&number.to_string()), payload.clone()).await.unwrap();
-                    assert_eq!((reply.message.text, reply.payload), (number.to_string(), payload));
-                })
-            })
-            .collect();
-        // One that is never answered keeps no other from its answer, and is cancelled by dropping it.
-        let hanging = echo.hang(text("x"));
-        tokio::select! {
-            answer = hanging => panic!("{answer:?}"),
-            () = async { for call in calls { within("an answer", call).await.unwrap() } } => {}
-        }
-        assert_eq!(echo.say(text("still there")).await.unwrap().text, "still there");
-        // A payload at the limit of a frame goes through; one past it is refused before it is sent.
-        let most = Bytes::from(vec![7; sigmaos::limits::MAX_PAYLOAD]);
-        assert_eq!(echo.say_with(text(""), most.clone()).await.unwrap().payload.len(), most.len());
-        let more = Bytes::from(vec![7; most.len() + 1]);
-        assert_eq!(echo.say_with(text(""), more).await.unwrap_err().code, Code::TooLarge);
-        tenant.kill(server).await;
-        tenant.wait_exit(server).await;
-    });
-}
-
-#[test]
-fn a_killed_server_is_an_error_at_once_and_its_mount_is_gone() {
-    story(async |machine| {
-        let tenant = machine.realm("a").await;
-        let (server, echo) = serve(&tenant, "/echo").await;
-        let hanging = tokio::spawn({
-            let echo = echo.clone();
-            async move { echo.hang(text("x")).await }
-        });
-        echo.say(text("the call before has arrived")).await.unwrap();
-        let process = host::find(machine.sigmad().await, "echo serve /echo").expect("its process");
-        host::kill(process);
-        let error = within("the end of the call", hanging).await.unwrap().unwrap_err();
-        assert_eq!((error.code, error.maybe_done), (Code::Unreachable, true), "{error}");
-        let error = within("a call to a dead server", echo.say(text("x"))).await.unwrap_err();
-        assert_eq!((error.code, error.maybe_done), (Code::Unreachable, false), "{error}");
-        assert_eq!(tenant.wait_exit(server).await.to_string(), "Crashed: signal 9 (SIGKILL)");
-        // Named is told when the proc has ended, and nobody can wait for that.
-        eventually("the mount is gone", async || {
-            let found = tenant.sigma.stat("/echo").await;
-            found.is_err_and(|error| error.code == Code::NotFound).then_some(())
-        })
-        .await;
-        // The name is free for the next one.
-        let (server, echo) = serve(&tenant, "/echo").await;
-        assert_eq!(echo.say(text("again")).await.unwrap().text, "again");
-        tenant.kill(server).await;
-        tenant.wait_exit(server).await;
     });
 }
 
