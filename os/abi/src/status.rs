@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Error};
 use crate::limits::{MAX_STATUS_DATA, MAX_STATUS_MESSAGE};
+use crate::pid::Pid;
 use crate::proto;
 use bytes::Bytes;
 use std::fmt;
@@ -31,6 +32,12 @@ pub enum Cause {
     MachineLost,
     /// It never ran.
     NotStarted(String),
+    /// It was BE, and an LC proc needed the memory that it held.
+    Evicted {
+        /// `None`: an LC proc of another realm.
+        for_pid: Option<Pid>,
+        memory_bytes: u64,
+    },
 }
 
 impl Status {
@@ -88,7 +95,6 @@ impl fmt::Display for Cause {
             Self::ExitCode(code) => write!(formatter, "exit code {code}"),
             Self::Signal(signal) => write!(formatter, "signal {signal} ({})", signal_name(*signal)),
             Self::OutOfMemory { limit_bytes, peak_bytes } => {
-                let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
                 write!(
                     formatter,
                     "out of memory: limit {:.1} MiB, peak {:.1} MiB",
@@ -98,8 +104,19 @@ impl fmt::Display for Cause {
             }
             Self::MachineLost => formatter.write_str("machine lost"),
             Self::NotStarted(reason) => write!(formatter, "not started: {reason}"),
+            Self::Evicted { for_pid, memory_bytes } => {
+                write!(formatter, "evicted: its {:.1} MiB make room for ", mib(*memory_bytes))?;
+                match for_pid {
+                    Some(pid) => write!(formatter, "LC proc {pid}"),
+                    None => formatter.write_str("an LC proc of another realm"),
+                }
+            }
         }
     }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 /// The name of a signal on Linux, man 7 signal.
@@ -149,6 +166,10 @@ impl From<Cause> for proto::Cause {
             }
             Cause::MachineLost => Wire::MachineLost(proto::Empty {}),
             Cause::NotStarted(reason) => Wire::NotStarted(reason),
+            Cause::Evicted { for_pid, memory_bytes } => {
+                let for_pid = for_pid.map(|pid| pid.to_string()).unwrap_or_default();
+                Wire::Evicted(proto::Evicted { for_pid, memory_bytes })
+            }
         };
         Self { cause: Some(cause) }
     }
@@ -158,7 +179,7 @@ impl TryFrom<proto::Status> for Status {
     type Error = Error;
 
     /// # Errors
-    /// `Invalid` for an unknown kind or a crash without a cause; `TooLarge` for data past its limit. A message past
+    /// `Invalid` for an unknown kind, a crash without a cause or a pid that is none; `TooLarge` for data past its limit. A message past
     /// its limit is cut.
     fn try_from(status: proto::Status) -> Result<Self, Error> {
         use proto::status::Kind;
@@ -178,17 +199,21 @@ impl TryFrom<proto::Status> for Status {
                 let cause = cause
                     .and_then(|cause| cause.cause)
                     .ok_or_else(|| Error::new(Code::Invalid, "a crash must have a cause"))?;
-                Ok(Self::Crashed { cause: cause.into(), message })
+                Ok(Self::Crashed { cause: cause.try_into()?, message })
             }
             Err(_) => Err(Error::new(Code::Invalid, format!("{kind} is not a kind of status"))),
         }
     }
 }
 
-impl From<proto::cause::Cause> for Cause {
-    fn from(cause: proto::cause::Cause) -> Self {
+impl TryFrom<proto::cause::Cause> for Cause {
+    type Error = Error;
+
+    /// # Errors
+    /// `Invalid` for a pid that is none.
+    fn try_from(cause: proto::cause::Cause) -> Result<Self, Error> {
         use proto::cause::Cause as Wire;
-        match cause {
+        Ok(match cause {
             Wire::ExitCode(code) => Self::ExitCode(code),
             Wire::Signal(signal) => Self::Signal(signal),
             Wire::OutOfMemory(proto::OutOfMemory { limit_bytes, peak_bytes }) => {
@@ -196,7 +221,11 @@ impl From<proto::cause::Cause> for Cause {
             }
             Wire::MachineLost(_) => Self::MachineLost,
             Wire::NotStarted(reason) => Self::NotStarted(reason),
-        }
+            Wire::Evicted(proto::Evicted { for_pid, memory_bytes }) => {
+                let for_pid = if for_pid.is_empty() { None } else { Some(for_pid.parse()?) };
+                Self::Evicted { for_pid, memory_bytes }
+            }
+        })
     }
 }
 
@@ -220,6 +249,10 @@ mod tests {
             "Crashed: out of memory: limit 1.0 MiB, peak 1.5 MiB",
         );
         check(Status::crashed(Cause::MachineLost), "Crashed: machine lost");
+        let evicted = |for_pid| Status::crashed(Cause::Evicted { for_pid, memory_bytes: 5 << 20 });
+        let pid = "m000000ab-3-42".parse().unwrap();
+        check(evicted(Some(pid)), "Crashed: evicted: its 5.0 MiB make room for LC proc m000000ab-3-42");
+        check(evicted(None), "Crashed: evicted: its 5.0 MiB make room for an LC proc of another realm");
     }
 
     #[test]

@@ -67,7 +67,8 @@ async fn serve(options: &Options, state: State, log: File) -> Result<()> {
     kernel.realms.load(&kernel)?;
     let tasks = [
         tokio::spawn(listen::serve(Arc::clone(&kernel), listener)),
-        tokio::spawn(schedule::measure(Arc::clone(&kernel))),
+        tokio::spawn(schedule::measure_idle(Arc::clone(&kernel))),
+        tokio::spawn(schedule::measure_use(Arc::clone(&kernel))),
     ];
     println!("ready");
     std::io::stdout().flush().context("cannot say that the kernel is ready")?;

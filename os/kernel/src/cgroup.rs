@@ -2,8 +2,14 @@
 //!
 //! ```text
 //! sigmaos-<machine>/lc/<realm>/<slot>    the greatest weight; equal weights a realm; procs weighted by mcpu
+//!                  /lc/<realm>/kernel    its named and proxies, weighted as one core
 //!                  /be/<realm>/<slot>    cpu.idle; equal weights a realm
 //! ```
+//!
+//! What the kernel does for a realm counts towards that realm: a realm that keeps its named busy takes CPU from its own LC
+//! procs, and no more than an even share from other realms. It is not idle, since LC procs wait for it.
+//!
+//! An LC proc that uses more than it reserved is moved below `be` for a while, and back: [`Cgroups::serve`].
 //!
 //! The same tree stands in each hierarchy of cgroup v1, and once in v2. Where neither can be written, procs run with
 //! SCHED_IDLE and rlimits alone, and `sigma status` says so.
@@ -16,7 +22,7 @@ use sigma_abi::{Class, MachineId, Realm, proto};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 /// Tasks that one proc may have.
 const MAX_TASKS: u32 = 512;
@@ -31,6 +37,8 @@ pub(crate) struct Cgroups {
     slots: AtomicU64,
     /// Everything is being removed: a group that were made now would stay behind.
     closed: RwLock<bool>,
+    /// Held while a proc is moved between classes: one that ends meanwhile leaves no group behind.
+    moving: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -42,10 +50,19 @@ enum Version {
 }
 
 /// The control group of one proc. It is made ahead of need, with the default memory limit.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slot {
     name: PathBuf,
     memory_bytes: u64,
+    /// The process in it, as this machine numbers it.
+    pub(crate) os_pid: u32,
+}
+
+impl Slot {
+    /// Where an LC proc is while it is served as BE.
+    fn idle(&self) -> Option<PathBuf> {
+        self.name.strip_prefix("lc").ok().map(|below| Path::new("be").join(below))
+    }
 }
 
 /// What a proc's memory did.
@@ -68,7 +85,7 @@ impl Cgroups {
         } else {
             Version::Absent("switched off by --insecure-without=cgroup".to_owned())
         };
-        Self { version, slots: AtomicU64::new(0), closed: RwLock::default() }
+        Self { version, slots: AtomicU64::new(0), closed: RwLock::default(), moving: Mutex::default() }
     }
 
     /// Whether limits are enforced.
@@ -99,7 +116,7 @@ impl Cgroups {
         let number = self.slots.fetch_add(1, Ordering::Relaxed);
         let class = if class == proto::Class::Lc { "lc" } else { "be" };
         let name = Path::new(class).join(realm.as_str()).join(number.to_string());
-        let slot = Slot { name, memory_bytes };
+        let slot = Slot { name, memory_bytes, os_pid };
         let made = {
             let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
             match &self.version {
@@ -134,17 +151,59 @@ impl Cgroups {
     pub(crate) fn memory(&self, slot: &Slot) -> Option<Memory> {
         match &self.version {
             Version::V1(tree) => tree.memory(&slot.name),
-            Version::V2(tree) => tree.memory(&slot.name),
+            Version::V2(tree) => {
+                // What an LC proc used while it was served as BE is counted there.
+                let idle = slot.idle().and_then(|idle| tree.memory(&idle));
+                let own = tree.memory(&slot.name)?;
+                Some(idle.filter(|idle| idle.killed).unwrap_or(own))
+            }
             Version::Absent(_) => None,
+        }
+    }
+
+    /// Moves an LC proc to where BE procs are, or back. What `as_be` says when it is carried out counts, so that of several
+    /// moves each may come last.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn serve(&self, slot: &Slot, as_be: impl Fn() -> bool) -> io::Result<()> {
+        let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(idle) = slot.idle().filter(|_| !*closed) else { return Ok(()) };
+        let (from, to) = if as_be() { (&slot.name, &idle) } else { (&idle, &slot.name) };
+        match &self.version {
+            Version::V1(tree) => tree.serve(from, to, &slot.name),
+            Version::V2(tree) => tree.serve(from, to, &slot.name, slot.memory_bytes),
+            Version::Absent(_) => Ok(()),
+        }
+    }
+
+    /// Counts a kernel process towards the realm that it serves.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn take_in(&self, realm: &Realm, os_pid: u32) -> io::Result<()> {
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        let name = Path::new("lc").join(realm.as_str()).join("kernel");
+        match &self.version {
+            _ if *closed => Ok(()),
+            Version::V1(tree) => tree.take_in(&name, os_pid),
+            Version::V2(tree) => tree.take_in(&name, os_pid),
+            Version::Absent(_) => Ok(()),
         }
     }
 
     /// Removes the group of a proc that has ended.
     pub(crate) fn remove(&self, slot: &Slot) {
-        match &self.version {
-            Version::V1(tree) => tree.remove(&slot.name),
-            Version::V2(tree) => tree.remove(&slot.name),
+        let remove = |name: &Path| match &self.version {
+            Version::V1(tree) => tree.remove(name),
+            Version::V2(tree) => tree.remove(name),
             Version::Absent(_) => {}
+        };
+        remove(&slot.name);
+        if let Some(idle) = slot.idle() {
+            let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+            remove(&idle);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::supervise::Program;
 use crate::tools::Tools;
 use sigma_abi::layer::Layer;
 use sigma_abi::{Code, Error, Pid, Principal, ProcSpec, Realm, Result, Status, proto};
-use sigma_schedd::{Action, Event};
+use sigma_schedd::Event;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 const EXIT_GRACE: Duration = Duration::from_secs(5);
 
 /// The signals that end a proc, signal(7).
-const SIGKILL: i32 = 9;
+pub(crate) const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
 /// The kernel of this machine.
@@ -97,7 +97,19 @@ impl Kernel {
             args,
             lock: self.state.lock.try_clone()?,
             log: self.log.try_clone()?,
+            serves: None,
         })
+    }
+
+    /// A kernel program that serves a realm, and counts towards it.
+    pub(crate) fn program_of(
+        &self,
+        realm: &Realm,
+        file: &str,
+        args: Vec<String>,
+    ) -> std::io::Result<Program> {
+        let program = self.program(&format!("{file} of {realm}"), file, args)?;
+        Ok(Program { serves: Some((realm.clone(), Arc::clone(&self.cgroups))), ..program })
     }
 
     /// Queues a proc.
@@ -144,27 +156,8 @@ impl Kernel {
         Ok(proc.pid)
     }
 
-    /// Tells the policy what happened, and does what it decides.
-    pub(crate) fn schedule(self: &Arc<Self>, event: Event) {
-        for action in self.scheduler.handle(event) {
-            match action {
-                Action::Start { pid } => {
-                    if let Some(proc) = self.procs.get(pid) {
-                        self.start(&proc);
-                    }
-                }
-                Action::Refuse { pid, reason } => {
-                    if let Some(proc) = self.procs.get(pid) {
-                        proc.lock().not_started = Some(reason.message);
-                        self.finish(&proc, End::Signal(SIGKILL));
-                    }
-                }
-            }
-        }
-    }
-
     /// The policy has admitted a proc.
-    fn start(self: &Arc<Self>, proc: &Arc<Proc>) {
+    pub(crate) fn start(self: &Arc<Self>, proc: &Arc<Proc>) {
         if !proc.advance(Phase::Starting) {
             return;
         }
@@ -239,7 +232,7 @@ impl Kernel {
         }
     }
 
-    fn signal(&self, proc: &Proc, process: i32, signal: i32) {
+    pub(crate) fn signal(&self, proc: &Proc, process: i32, signal: i32) {
         if let Ok(realm) = self.realms.find(&proc.realm) {
             realm.jail.signal(process, signal);
         }
@@ -251,7 +244,7 @@ impl Kernel {
         self.schedule(Event::Ended { pid: proc.pid });
     }
 
-    fn finish(self: &Arc<Self>, proc: &Arc<Proc>, end: End) {
+    pub(crate) fn finish(self: &Arc<Self>, proc: &Arc<Proc>, end: End) {
         let (running, tasks) = {
             let mut inner = proc.lock();
             inner.timing.exited = Some(Instant::now());
@@ -302,7 +295,8 @@ impl Kernel {
     }
 
     pub(crate) fn info(&self, proc: &Proc) -> proto::ProcInfo {
-        proc.info(self.scheduler.why(proc.pid))
+        let (waiting_for, served) = self.scheduler.explain(proc.pid);
+        proto::ProcInfo { served, ..proc.info(waiting_for) }
     }
 }
 

@@ -1,8 +1,21 @@
-//! What the machine has, and how much of its CPU is idle.
+//! What the machine has, and how much of its CPU is idle or used.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::system::sysinfo;
 use sigma_abi::MachineId;
 use std::fs;
+
+/// Descriptors of sigmad that a running proc costs: its door, and its standard input, output and error.
+const DESCRIPTORS_PER_PROC: u64 = 4;
+
+/// One of so many descriptors is for running procs; the others are for launchers, tools and kernel processes.
+const SHARE_OF_DESCRIPTORS: u64 = 2;
+
+/// What counts as a limit of descriptors where the system has none.
+const MOST_DESCRIPTORS: u64 = 1 << 20;
+
+/// The unit of CPU times in /proc, in microseconds: USER_HZ is 100 for every program, proc(5).
+const TICK_US: u64 = 10_000;
 
 /// The capacity of the machine.
 #[derive(Clone, Copy, Debug)]
@@ -10,14 +23,45 @@ pub(crate) struct Capacity {
     pub(crate) id: MachineId,
     pub(crate) cores: u32,
     pub(crate) memory_bytes: u64,
+    /// Procs that may run at once.
+    pub(crate) procs: u64,
 }
 
 impl Capacity {
     pub(crate) fn measure(id: MachineId) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let info = sysinfo();
-        Self { id, cores, memory_bytes: info.totalram as u64 * u64::from(info.mem_unit) }
+        let memory_bytes = info.totalram as u64 * u64::from(info.mem_unit);
+        let procs = raise_descriptors() / SHARE_OF_DESCRIPTORS / DESCRIPTORS_PER_PROC;
+        Self { id, cores, memory_bytes, procs: procs.max(1) }
     }
+}
+
+/// Raises the limit of descriptors as far as it goes, and says how many that is.
+fn raise_descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let allowed = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of descriptors cannot be raised");
+            limit.current
+        }
+    };
+    allowed.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS)
+}
+
+/// CPU time that a process has used, all its threads together, in microseconds; `None` for one that has ended.
+pub(crate) fn used_us(os_pid: u32) -> Option<u64> {
+    parse_used(&fs::read_to_string(format!("/proc/{os_pid}/stat")).ok()?)
+}
+
+/// User and system time of /proc/PID/stat, fields 14 and 15 of proc_pid_stat(5).
+fn parse_used(stat: &str) -> Option<u64> {
+    // The name, in parentheses, may hold anything; what follows it begins with field 3.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(14 - 3);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some((ticks()? + ticks()?) * TICK_US)
 }
 
 /// Measures idle CPU between one call and the next.
@@ -55,6 +99,13 @@ fn parse(stat: &str) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn used_time_is_that_of_the_user_and_of_the_system() {
+        let stat = "7 (a) S) R 1 7 7 0 -1 4194560 10 0 0 0 123 45 6 7 20 0 1 0 99 100 1";
+        assert_eq!(parse_used(stat), Some(1_680_000));
+        assert_eq!(parse_used("7 (a) R 1"), None);
+    }
 
     #[test]
     fn idle_time_counts_waiting_for_disks() {

@@ -14,7 +14,7 @@ use crate::cgroup::Slot;
 use crate::output::Stream;
 use sigma_abi::{Cause, Pid, Principal, ProcSpec, Realm, Status, proto};
 use sigmaos::wire::Connection;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::unix::pipe::Sender;
@@ -47,6 +47,8 @@ pub(crate) struct Proc {
     pub(crate) stderr: std::sync::Arc<Stream>,
     /// It has talked to named, which may hold mounts of it.
     pub(crate) known_to_named: AtomicBool,
+    /// Its calls that wait for a child.
+    pub(crate) waits: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -57,6 +59,8 @@ pub(crate) struct Inner {
     pub(crate) said: Option<Status>,
     /// Why it could not be launched.
     pub(crate) not_started: Option<String>,
+    /// It is killed for an LC proc: the cause.
+    pub(crate) evicted: Option<Cause>,
     pub(crate) running: Option<Running>,
     /// Kills when the grace period is over.
     pub(crate) killer: Option<AbortHandle>,
@@ -151,6 +155,7 @@ impl Proc {
             stdout: stream(),
             stderr: stream(),
             known_to_named: AtomicBool::new(false),
+            waits: AtomicUsize::new(0),
             inner: Mutex::new(Inner { timing, ..Inner::default() }),
         }
     }
@@ -186,6 +191,7 @@ impl Proc {
         let mut inner = self.lock();
         let not_started = inner.not_started.take();
         let said = inner.said.take();
+        let evicted = inner.evicted.take();
         drop(inner);
         let killed = *self.kill.borrow();
         match (not_started, said, end) {
@@ -194,6 +200,9 @@ impl Proc {
                 Status::crashed(Cause::OutOfMemory { limit_bytes, peak_bytes })
             }
             (_, Some(status), _) => status,
+            (_, _, End::Signal(_)) if evicted.is_some() => {
+                Status::Crashed { cause: evicted.unwrap_or(Cause::Signal(9)), message: String::new() }
+            }
             (_, _, End::Lost(message)) => Status::Crashed { cause: Cause::Signal(9), message },
             (_, _, End::Signal(signal)) if killed => {
                 Status::killed(format!("on request, by signal {signal}"))
@@ -222,6 +231,7 @@ impl Proc {
             timing: Some(self.lock().timing.to_proto()),
             parent: self.parent.map(|pid| pid.to_string()).unwrap_or_default(),
             waiting_for,
+            served: String::new(),
         }
     }
 

@@ -129,7 +129,7 @@ impl Tenant {
         state::make_dir(&record.dir.join("ux"))?;
         let jail = kernel.program(&format!("jail of {name}"), "jail", jail_args(kernel, record))?;
         let store = vec!["--store".to_owned(), record.dir.join("named.redb").display().to_string()];
-        let named = Server::start(kernel.program(&format!("named of {name}"), "named", store)?);
+        let named = Server::start(kernel.program_of(name, "named", store)?);
         let (laid_out, root) = watch::channel(None);
         let layout = layout::Layout::new(kernel, name, laid_out);
         let layout = tokio::spawn(layout.run(named.doors())).abort_handle();
@@ -213,7 +213,7 @@ impl Tenant {
         let directory = kernel.state.realms().join(self.name.as_str()).join("ux");
         let args = vec!["--root".to_owned(), directory.display().to_string()];
         let program = kernel
-            .program(&format!("ux of {}", self.name), "ux", args)
+            .program_of(&self.name, "ux", args)
             .map_err(|error| Error::new(Code::Busy, format!("cannot start ux: {error}")))?;
         Ok(Arc::clone(ux.insert(Arc::new(Server::start(program)))))
     }

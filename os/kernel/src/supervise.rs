@@ -4,15 +4,17 @@
 //!   Down ──execute──▶ Starting ──started()──▶ Up ──its end──▶ Down, for a back-off that grows while it keeps dying
 //! ```
 
+use crate::cgroup::Cgroups;
 use crate::session;
 use command_fds::{CommandFdExt, FdMapping};
 use sigma_abi::limits::DOOR_FD;
-use sigma_abi::{Code, Error, Result};
+use sigma_abi::{Code, Error, Realm, Result};
 use sigmaos::wire::Connection;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -44,6 +46,8 @@ pub(crate) struct Program {
     pub(crate) lock: OwnedFd,
     /// Where its standard error goes.
     pub(crate) log: File,
+    /// The realm that its CPU counts towards, and where that is counted.
+    pub(crate) serves: Option<(Realm, Arc<Cgroups>)>,
 }
 
 impl Program {
@@ -59,7 +63,20 @@ impl Program {
         ];
         command.fd_mappings(mappings).map_err(std::io::Error::other)?;
         let mut command = Command::from(command);
-        command.kill_on_drop(true).spawn()
+        let child = command.kill_on_drop(true).spawn()?;
+        self.count(child.id());
+        Ok(child)
+    }
+
+    /// Counts it towards the realm that it serves. It can serve all the same where that fails.
+    fn count(&self, os_pid: Option<u32>) {
+        let (Some((realm, cgroups)), Some(os_pid)) = (self.serves.clone(), os_pid) else { return };
+        // Moving a process may take milliseconds.
+        drop(tokio::task::spawn_blocking(move || {
+            if let Err(error) = cgroups.take_in(&realm, os_pid) {
+                tracing::warn!(%realm, os_pid, %error, "a kernel process does not count towards its realm");
+            }
+        }));
     }
 }
 

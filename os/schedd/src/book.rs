@@ -1,5 +1,6 @@
 //! The resources of one machine: what there is, what is held, what is free.
 
+use crate::proc::Run;
 use sigma_abi::{Class, Code, Error, Result};
 
 /// Memory that procs never get: sigmad, named, the proxies and the page tables behind them live in it.
@@ -15,6 +16,8 @@ pub struct Machine {
     pub cores: u32,
     /// All of its memory; [`KERNEL_RESERVE_BYTES`] of it are not for procs.
     pub memory_bytes: u64,
+    /// Procs that may run at once: its descriptors allow no more.
+    pub procs: u64,
 }
 
 impl Machine {
@@ -28,7 +31,7 @@ impl Machine {
         self.memory_bytes.saturating_sub(KERNEL_RESERVE_BYTES)
     }
 
-    /// BE procs that run at once without any measurement of idle CPU.
+    /// Places for BE procs without any measurement of idle CPU.
     pub fn be_baseline(self) -> u64 {
         let cores = u64::from(self.cores);
         cores + (cores * BE_OVERSUBSCRIPTION_PERCENT).div_ceil(100)
@@ -129,12 +132,31 @@ pub(crate) struct Book {
     pub(crate) machine: Machine,
     pub(crate) held: Need,
     pub(crate) lc_running: u64,
+    /// Of these, those that are served as BE.
+    pub(crate) lc_demoted: u64,
     pub(crate) be_running: u64,
+    /// Of these, those that hold no place.
+    pub(crate) be_blocked: u64,
+    /// What BE procs hold that can be killed for LC procs.
+    pub(crate) evictable: Need,
+    /// What BE procs hold that are being killed, and how many these are.
+    pub(crate) evicting: Need,
+    pub(crate) evicting_procs: u64,
 }
 
 impl Book {
     pub(crate) fn new(machine: Machine) -> Self {
-        Self { machine, held: Need::default(), lc_running: 0, be_running: 0 }
+        Self {
+            machine,
+            held: Need::default(),
+            lc_running: 0,
+            lc_demoted: 0,
+            be_running: 0,
+            be_blocked: 0,
+            evictable: Need::default(),
+            evicting: Need::default(),
+            evicting_procs: 0,
+        }
     }
 
     pub(crate) fn total(&self) -> Need {
@@ -150,19 +172,47 @@ impl Book {
         need.short_in(self.free())
     }
 
+    /// Whether one more proc may run.
+    pub(crate) fn has_place(&self) -> bool {
+        self.has_places(1)
+    }
+
+    /// Whether so many more procs may run.
+    pub(crate) fn has_places(&self, more: u64) -> bool {
+        self.lc_running + self.be_running + more <= self.machine.procs
+    }
+
+    /// Places that BE procs hold.
+    pub(crate) fn be_places(&self) -> u64 {
+        self.be_running - self.be_blocked
+    }
+
     pub(crate) fn take(&mut self, class: Class, need: Need) {
-        debug_assert!(!self.short_for(need).any(), "the book is never over-committed");
+        debug_assert!(self.has_place() && !self.short_for(need).any(), "the book is never over-committed");
         self.held.add(need);
-        *self.running(class) += 1;
+        if class.is_lc() {
+            self.lc_running += 1;
+        } else {
+            self.be_running += 1;
+            self.evictable.add(need);
+        }
     }
 
-    pub(crate) fn give_back(&mut self, class: Class, need: Need) {
+    pub(crate) fn give_back(&mut self, class: Class, need: Need, run: &Run) {
         self.held.subtract(need);
-        *self.running(class) -= 1;
-    }
-
-    fn running(&mut self, class: Class) -> &mut u64 {
-        if class.is_lc() { &mut self.lc_running } else { &mut self.be_running }
+        if class.is_lc() {
+            self.lc_running -= 1;
+            self.lc_demoted -= u64::from(run.usage.demoted);
+            return;
+        }
+        self.be_running -= 1;
+        self.be_blocked -= u64::from(run.blocked);
+        if run.evicted {
+            self.evicting.subtract(need);
+            self.evicting_procs -= 1;
+        } else {
+            self.evictable.subtract(need);
+        }
     }
 }
 

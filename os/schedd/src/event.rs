@@ -6,13 +6,38 @@ use sigma_abi::{Class, Error, Pid, Realm};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// A proc was spawned. A pid that is already known is left as it is.
-    Queued { pid: Pid, realm: Realm, class: Class, memory_bytes: u64 },
+    Queued {
+        pid: Pid,
+        realm: Realm,
+        class: Class,
+        memory_bytes: u64,
+    },
     /// A proc ended, was killed, or is no longer wanted, running or queued. An unknown pid is no news.
-    Ended { pid: Pid },
+    Ended {
+        pid: Pid,
+    },
+    /// A running BE proc waits for a child of its own, and holds no place until it does so no more.
+    Blocked {
+        pid: Pid,
+    },
+    Unblocked {
+        pid: Pid,
+    },
     /// What a realm may have from now on. It kills nothing: a realm that holds more starts no more until it holds less.
-    Limits { realm: Realm, limits: RealmLimits },
+    Limits {
+        realm: Realm,
+        limits: RealmLimits,
+    },
     /// So much CPU was idle since the last measurement, in thousandths of a core. About every 100 ms.
-    Idle { mcpu: u32 },
+    Idle {
+        mcpu: u32,
+    },
+    /// What CPU was idle, in thousandths of a core, and what running LC procs used, in microseconds, over a span of time.
+    Used {
+        span_us: u64,
+        idle_mcpu: u32,
+        procs: Vec<(Pid, u64)>,
+    },
 }
 
 /// What to do about it, in this order.
@@ -25,6 +50,19 @@ pub enum Action {
     Refuse {
         pid: Pid,
         reason: Error,
+    },
+    /// Kill a BE proc at once, since an LC proc needs its memory or its place.
+    Evict {
+        pid: Pid,
+        for_pid: Pid,
+    },
+    /// Serve an LC proc as BE: it uses more than it reserved while others wait for a core.
+    Demote {
+        pid: Pid,
+    },
+    /// Serve it as LC again.
+    Restore {
+        pid: Pid,
     },
 }
 
@@ -46,7 +84,11 @@ pub struct Load {
     pub lc_queued: usize,
     pub be_queued: usize,
     pub lc_running: u64,
+    /// Of these, those that are served as BE.
+    pub lc_demoted: u64,
     pub be_running: u64,
+    /// Of these, those that wait for a child of theirs.
+    pub be_blocked: u64,
     /// Thousandths of cores that LC procs have reserved.
     pub reserved_mcpu: u64,
     /// Memory of all running procs, LC and BE.

@@ -22,22 +22,29 @@
 //!    that holds more than its share cannot starve the head, and a head that asks for the whole machine cannot keep
 //!    other realms from their share. A head that goes beyond its own realm's even share takes what others leave, and may
 //!    wait as long as they use theirs.
-//! 5. BE procs start up to a baseline of the cores and a slight oversubscription. Beyond it each whole core that
-//!    was measured idle lets one more start, so BE parents that only wait for their BE children cannot deadlock
-//!    the machine.
+//! 5. BE procs start up to a baseline of places: the cores and a slight oversubscription. A BE proc that waits for a child of
+//!    its own holds no place, so parents cannot keep their children out for good; it has one again when the wait ends, even
+//!    if that is one too many for a while. Beyond the baseline each whole core that was measured idle lets one more start.
 //! 6. What would take a realm past its own limits of mcpu or memory waits until the realm holds less, and takes no turn of
 //!    anybody. Limits that are lowered end nothing.
+//! 7. Where BE procs hold the memory, or the last of the procs, that the next LC proc lacks, they are killed for it: of the
+//!    realm whose BE procs hold most first, the youngest first. Nobody takes what comes free before that LC proc.
+//! 8. An LC proc that uses more than it reserved while others wait for a core is served as BE: see [usage](usage).
 //!
 //! An event costs about a logarithm of what is queued, and as much again for each proc that it starts.
 
+mod admit;
 pub mod book;
 mod event;
+mod evict;
 mod lane;
 mod order;
 mod policy;
+mod proc;
 mod realm;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 mod why;
 
 pub use book::Machine;

@@ -1,33 +1,28 @@
 //! What starts when. The rules are in the crate's own words, in lib.rs; this is how they are carried out.
 
-use crate::book::{Book, Machine, Mib, Need, Short};
+use crate::book::{Book, Machine, Need, Short};
 use crate::event::{Action, Event, Load};
-use crate::lane::{Lane, Standing, Ticket};
+use crate::lane::{Lane, Standing};
 use crate::order::Room;
+use crate::proc::{Phase, Proc, Run};
 use crate::realm::{Accounts, Slot};
-use sigma_abi::{Class, Code, Error, Pid, Realm, Result};
-use std::collections::BTreeMap;
+use sigma_abi::{Class, Pid, Realm};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Procs of one realm and class that may wait on one machine.
 pub const MAX_QUEUED_PER_REALM: usize = 100_000;
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Proc {
-    pub(crate) slot: Slot,
-    pub(crate) class: Class,
-    need: Need,
-    /// `None`: it runs.
-    pub(crate) waits: Option<Ticket>,
-}
 
 /// The scheduler of one machine.
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub(crate) book: Book,
     pub(crate) accounts: Accounts,
-    lc: Lane,
+    pub(crate) lc: Lane,
     be: Lane,
     pub(crate) procs: BTreeMap<Pid, Proc>,
+    /// LC procs that run.
+    pub(crate) lc_procs: BTreeSet<Pid>,
+    starts: u64,
 }
 
 impl Policy {
@@ -38,6 +33,8 @@ impl Policy {
             lc: Lane::default(),
             be: Lane::default(),
             procs: BTreeMap::new(),
+            lc_procs: BTreeSet::new(),
+            starts: 0,
         }
     }
 
@@ -56,48 +53,21 @@ impl Policy {
                 self.enqueue(pid, realm, class, memory_bytes);
             }
             Event::Ended { pid } => self.forget(pid),
+            Event::Blocked { pid } => self.block(pid, true),
+            Event::Unblocked { pid } => self.block(pid, false),
             Event::Limits { realm, limits } => {
                 if let Some(slot) = self.accounts.limit(realm, limits) {
                     self.stand(slot);
                 }
             }
             Event::Idle { mcpu } => idle_cores = u64::from(mcpu / 1000),
+            Event::Used { span_us, idle_mcpu, procs } => {
+                return self.used(span_us, idle_mcpu, procs, actions);
+            }
         }
         self.start_lc(actions);
-        self.start_be(idle_cores, actions);
-    }
-
-    /// Whether a proc would be queued. The kernel asks at spawn, so that the spawner gets the error.
-    ///
-    /// # Errors
-    /// As [`Machine::check`]; `Quota` for what the limits of its realm never allow, and at [`MAX_QUEUED_PER_REALM`].
-    pub fn check(&self, realm: &Realm, class: Class, memory_bytes: u64) -> Result<()> {
-        self.book.machine.check(class, memory_bytes)?;
-        self.check_limits(realm, class, memory_bytes)?;
-        let queued = self.accounts.slot(realm).map_or(0, |slot| self.lane(class).queued_of(slot));
-        if queued < MAX_QUEUED_PER_REALM {
-            return Ok(());
-        }
-        let text = format!("realm {realm} has {queued} {} procs waiting here, the most it may", word(class));
-        Err(Error::new(Code::Quota, text))
-    }
-
-    fn check_limits(&self, realm: &Realm, class: Class, memory_bytes: u64) -> Result<()> {
-        let refuse = |text| Err(Error::new(Code::Quota, text));
-        let limits = self.accounts.limits(realm);
-        let most = limits.most();
-        if u64::from(class.mcpu()) > most.mcpu {
-            return refuse(format!("asks for {} mcpu; realm {realm} may have {}", class.mcpu(), most.mcpu));
-        }
-        if memory_bytes > most.memory_bytes {
-            let (asks, most) = (Mib(memory_bytes), Mib(most.memory_bytes));
-            return refuse(format!("asks for {asks} of memory; realm {realm} may have {most}"));
-        }
-        let procs = self.accounts.slot(realm).map_or(0, |slot| self.accounts.get(slot).procs());
-        if limits.procs.is_some_and(|most| procs >= most) {
-            return refuse(format!("realm {realm} has {procs} procs, queued and running, the most it may"));
-        }
-        Ok(())
+        let reserved = self.make_room(actions);
+        self.start_be(idle_cores, reserved, actions);
     }
 
     pub fn machine(&self) -> Machine {
@@ -109,7 +79,9 @@ impl Policy {
             lc_queued: self.lc.queued(),
             be_queued: self.be.queued(),
             lc_running: self.book.lc_running,
+            lc_demoted: self.book.lc_demoted,
             be_running: self.book.be_running,
+            be_blocked: self.book.be_blocked,
             reserved_mcpu: self.book.held.mcpu,
             memory_bytes: self.book.held.memory_bytes,
         }
@@ -120,40 +92,61 @@ impl Policy {
         let slot = self.accounts.enter(realm, class);
         let standing = self.standing(slot, class);
         let ticket = self.lane_mut(class).push(slot, standing, pid, need);
-        self.procs.insert(pid, Proc { slot, class, need, waits: Some(ticket) });
+        self.procs.insert(pid, Proc { slot, class, need, phase: Phase::Waits(ticket) });
     }
 
     fn forget(&mut self, pid: Pid) {
-        let Some(Proc { slot, class, need, waits }) = self.procs.remove(&pid) else { return };
-        if let Some(ticket) = waits {
-            self.lane_mut(class).remove(slot, ticket);
-        } else {
-            self.book.give_back(class, need);
-            let account = self.accounts.get_mut(slot);
-            account.held.subtract(need);
-            account.be_running -= u64::from(!class.is_lc());
-            self.stand(slot);
+        let Some(Proc { slot, class, need, phase }) = self.procs.remove(&pid) else { return };
+        match phase {
+            Phase::Waits(ticket) => self.lane_mut(class).remove(slot, ticket),
+            Phase::Runs(run) => {
+                self.lc_procs.remove(&pid);
+                self.book.give_back(class, need, &run);
+                self.accounts.get_mut(slot).give_back(class, need, &run);
+                self.stand(slot);
+            }
         }
         self.accounts.leave(slot, class);
     }
 
+    /// A BE proc that waits for a child of its own holds no place, or the child might never get one.
+    fn block(&mut self, pid: Pid, blocked: bool) {
+        let Some(proc) = self.procs.get_mut(&pid).filter(|proc| !proc.class.is_lc()) else { return };
+        let Phase::Runs(run) = &mut proc.phase else { return };
+        if run.blocked == blocked {
+            return;
+        }
+        run.blocked = blocked;
+        let slot = proc.slot;
+        let (places, all) = (&mut self.accounts.get_mut(slot).be_places, &mut self.book.be_blocked);
+        if blocked {
+            (*places, *all) = (*places - 1, *all + 1);
+        } else {
+            (*places, *all) = (*places + 1, *all - 1);
+        }
+        self.stand(slot);
+    }
+
     fn start_lc(&mut self, actions: &mut Vec<Action>) {
         let mut short = Short::default();
-        while let Some(key) = self.lc.next(None, &self.room(), &mut short) {
+        while self.book.has_place()
+            && let Some(key) = self.lc.next(None, &self.room(), &mut short)
+        {
             self.start_head(Class::Lc { mcpu: 0 }, key.2, actions);
         }
     }
 
-    fn start_be(&mut self, idle_cores: u64, actions: &mut Vec<Action>) {
-        let baseline = self.book.machine.be_baseline().saturating_sub(self.book.be_running);
-        let most = self.book.be_running + baseline + idle_cores;
+    /// Starts BE procs in the places that there are; none takes what is `reserved` for an LC proc.
+    fn start_be(&mut self, idle_cores: u64, reserved: Option<Need>, actions: &mut Vec<Action>) {
         if self.be.queued() == 0 {
             return;
         }
+        let taken = self.book.be_places();
+        let most = taken.max(self.book.machine.be_baseline()) + idle_cores;
         let mut cursor = None;
         let mut short = Short { mcpu: false, memory: self.book.short_for(self.lc.most()).memory };
-        while self.book.be_running < most {
-            let Some(key) = self.be.next(cursor, &self.room(), &mut short) else { return };
+        while self.book.be_places() < most && self.book.has_places(1 + u64::from(reserved.is_some())) {
+            let Some(key) = self.be.next(cursor, &self.be_room(reserved), &mut short) else { return };
             if self.lc_head_lacks_memory(key.2) {
                 cursor = Some(key);
             } else {
@@ -165,19 +158,22 @@ impl Policy {
     fn start_head(&mut self, lane: Class, slot: Slot, actions: &mut Vec<Action>) {
         let head = self.lane(lane).head(slot);
         let (pid, need) = head.expect("a realm is in the order while it has a head");
+        self.starts += 1;
+        let number = self.starts;
         let proc = self.procs.get_mut(&pid).expect("what is queued is known");
-        proc.waits = None;
+        proc.phase = Phase::Runs(Run::new(number));
         let class = proc.class;
+        if class.is_lc() {
+            self.lc_procs.insert(pid);
+        }
         self.book.take(class, need);
-        let account = self.accounts.get_mut(slot);
-        account.held.add(need);
-        account.be_running += u64::from(!class.is_lc());
+        self.accounts.get_mut(slot).take(class, need, number, pid);
         self.lane_mut(class).pop(slot);
         self.stand(slot);
         actions.push(Action::Start { pid });
     }
 
-    fn room(&self) -> Room {
+    pub(crate) fn room(&self) -> Room {
         let Need { mcpu, memory_bytes } = self.book.total();
         let even = Need {
             mcpu: mcpu / self.accounts.with_lc().max(1),

@@ -2,7 +2,8 @@
 
 use crate::book::Need;
 use crate::event::RealmLimits;
-use sigma_abi::{Class, Realm};
+use crate::proc::Run;
+use sigma_abi::{Class, Pid, Realm};
 use std::collections::BTreeMap;
 
 /// A realm by number; a number is given again only after its realm has no procs left.
@@ -13,7 +14,11 @@ pub(crate) struct Account {
     pub(crate) realm: Realm,
     /// What its running procs hold.
     pub(crate) held: Need,
-    pub(crate) be_running: u64,
+    /// Places that its BE procs hold.
+    pub(crate) be_places: u64,
+    /// Its BE procs that could be killed for an LC proc, by the number of their start, and what they hold.
+    pub(crate) victims: BTreeMap<u64, Pid>,
+    pub(crate) evictable: Need,
     pub(crate) limits: RealmLimits,
     /// Queued and running procs.
     lc: usize,
@@ -21,9 +26,38 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// What decides whose turn it is: reserved mcpu for LC, running procs for BE.
+    fn new(realm: Realm, limits: RealmLimits) -> Self {
+        let (held, evictable, victims) = (Need::default(), Need::default(), BTreeMap::new());
+        Self { realm, held, be_places: 0, victims, evictable, limits, lc: 0, be: 0 }
+    }
+
+    /// What decides whose turn it is: reserved mcpu for LC, places for BE.
     pub(crate) fn share(&self, class: Class) -> u64 {
-        if class.is_lc() { self.held.mcpu } else { self.be_running }
+        if class.is_lc() { self.held.mcpu } else { self.be_places }
+    }
+
+    pub(crate) fn take(&mut self, class: Class, need: Need, number: u64, pid: Pid) {
+        self.held.add(need);
+        if !class.is_lc() {
+            self.be_places += 1;
+            self.victims.insert(number, pid);
+            self.evictable.add(need);
+        }
+    }
+
+    pub(crate) fn give_back(&mut self, class: Class, need: Need, run: &Run) {
+        self.held.subtract(need);
+        if !class.is_lc() {
+            self.be_places -= u64::from(!run.blocked);
+            self.not_evictable(run.number, need);
+        }
+    }
+
+    /// A BE proc is being killed, or has ended.
+    pub(crate) fn not_evictable(&mut self, number: u64, need: Need) {
+        if self.victims.remove(&number).is_some() {
+            self.evictable.subtract(need);
+        }
     }
 
     /// Queued and running procs.
@@ -68,6 +102,10 @@ impl Accounts {
 
     pub(crate) fn get_mut(&mut self, slot: Slot) -> &mut Account {
         self.accounts[slot].as_mut().expect("a slot lives as long as a proc of its realm")
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.iter().flatten()
     }
 
     pub(crate) fn limits(&self, realm: &Realm) -> RealmLimits {
@@ -121,8 +159,7 @@ impl Accounts {
 
     fn open(&mut self, realm: Realm) -> Slot {
         let limits = self.limits(&realm);
-        let account =
-            Account { realm: realm.clone(), held: Need::default(), be_running: 0, limits, lc: 0, be: 0 };
+        let account = Account::new(realm.clone(), limits);
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.accounts[slot] = Some(account);

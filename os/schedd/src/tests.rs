@@ -1,9 +1,12 @@
 //! A small world around the policy, and the tests that live in it.
 
+mod evict;
 mod limits;
+mod places;
 mod properties;
 mod speed;
 mod stories;
+mod usage;
 
 use crate::{Action, Event, Machine, Policy};
 use sigma_abi::{Class, MachineId, Pid, Realm};
@@ -21,28 +24,43 @@ pub(crate) fn realm(name: &str) -> Realm {
 
 /// A machine with the reserve on top, so that tests count with round numbers.
 pub(crate) fn machine(cores: u32, proc_memory_bytes: u64) -> Machine {
-    Machine { cores, memory_bytes: proc_memory_bytes + crate::book::KERNEL_RESERVE_BYTES }
+    let memory_bytes = proc_memory_bytes + crate::book::KERNEL_RESERVE_BYTES;
+    Machine { cores, memory_bytes, procs: 100_000 }
 }
 
 pub(crate) struct World {
     pub(crate) policy: Policy,
     next: u64,
+    /// Who was evicted, and for whom, in this order.
+    pub(crate) evicted: Vec<(u64, u64)>,
+    /// Who is served as BE.
+    pub(crate) demoted: Vec<u64>,
 }
 
 impl World {
     pub(crate) fn new(cores: u32, proc_memory_bytes: u64) -> Self {
-        Self { policy: Policy::new(machine(cores, proc_memory_bytes)), next: 0 }
+        Self::on(machine(cores, proc_memory_bytes))
+    }
+
+    pub(crate) fn on(machine: Machine) -> Self {
+        Self { policy: Policy::new(machine), next: 0, evicted: Vec::new(), demoted: Vec::new() }
     }
 
     /// Delivers an event; the numbers of the procs that start because of it.
     pub(crate) fn event(&mut self, event: Event) -> Vec<u64> {
         let mut actions = Vec::new();
         self.policy.handle(event, &mut actions);
-        let started = |action| match action {
-            Action::Start { pid } => pid.number,
-            Action::Refuse { pid, reason } => panic!("{pid} refused: {reason}"),
-        };
-        actions.into_iter().map(started).collect()
+        let mut started = Vec::new();
+        for action in actions {
+            match action {
+                Action::Start { pid } => started.push(pid.number),
+                Action::Evict { pid, for_pid } => self.evicted.push((pid.number, for_pid.number)),
+                Action::Demote { pid } => self.demoted.push(pid.number),
+                Action::Restore { pid } => self.demoted.retain(|number| *number != pid.number),
+                Action::Refuse { pid, reason } => panic!("{pid} refused: {reason}"),
+            }
+        }
+        started
     }
 
     /// Queues a proc; its number and what starts.

@@ -1,13 +1,28 @@
 //! Why a proc still waits, for people: what `sigma why` prints.
 
 use crate::book::{Mib, Need};
-use crate::policy::{Policy, Proc, word};
+use crate::policy::{Policy, word};
+use crate::proc::{Phase, Proc};
 use sigma_abi::Pid;
 
 impl Policy {
+    /// What is special about how a running proc is served, as a sentence; `None` where nothing is.
+    pub fn served(&self, pid: Pid) -> Option<String> {
+        let proc = self.procs.get(&pid)?;
+        match proc.phase {
+            Phase::Runs(run) if run.evicted => Some("it is killed to make room for an LC proc".to_owned()),
+            Phase::Runs(run) if run.usage.demoted => Some(format!(
+                "runs as BE: it uses more than the {} mcpu that it reserved, and others wait for a core",
+                proc.need.mcpu
+            )),
+            Phase::Runs(run) if run.blocked => Some("waits for a child, and holds no BE place".to_owned()),
+            _ => None,
+        }
+    }
+
     /// What a queued proc waits for, as a sentence; `None` for one that runs or is not known.
     pub fn why(&self, pid: Pid) -> Option<String> {
-        let proc = self.procs.get(&pid).filter(|proc| proc.waits.is_some())?;
+        let proc = self.procs.get(&pid).filter(|proc| proc.waits())?;
         let (class, realm) = (word(proc.class), &self.accounts.get(proc.slot).realm);
         let (head, need) = self.lane(proc.class).head(proc.slot)?;
         let reason = self.why_head(proc, need);
@@ -41,13 +56,25 @@ impl Policy {
         if short.memory {
             let (asks, free, total) =
                 (Mib(need.memory_bytes), Mib(free.memory_bytes), Mib(total.memory_bytes));
-            return format!("asks for {asks} of memory; {free} of {total} are free");
+            let room = match proc.class.is_lc() && self.book.evicting_procs > 0 {
+                true => ", and BE procs are killed to make room",
+                false => "",
+            };
+            return format!("asks for {asks} of memory; {free} of {total} are free{room}");
         }
         let machine = self.book.machine;
-        if !proc.class.is_lc() && self.book.be_running >= machine.be_baseline() {
-            let (running, cores) = (self.book.be_running, machine.cores);
+        if !self.book.has_place() {
+            let procs = machine.procs;
+            return format!("{procs} procs run here, as many as the descriptors of this machine allow");
+        }
+        if !proc.class.is_lc() && self.book.be_places() >= machine.be_baseline() {
+            let (running, cores) = (self.book.be_places(), machine.cores);
+            let waiting = match self.book.be_blocked {
+                0 => String::new(),
+                blocked => format!(", {blocked} more wait for their children"),
+            };
             return format!(
-                "{running} BE procs run on {cores} cores; it starts in its realm's turn, when one ends or a core is idle"
+                "{running} BE procs run on {cores} cores{waiting}; it starts in its realm's turn, when one ends or a core is idle"
             );
         }
         if !proc.class.is_lc() && self.lc_head_lacks_memory(proc.slot) {

@@ -156,7 +156,7 @@ fn exit_code(status: &Status) -> ExitCode {
         Status::Crashed { cause, .. } => match cause {
             Cause::ExitCode(code) => u8::try_from(*code).unwrap_or(1).max(1),
             Cause::Signal(signal) => u8::try_from(128 + signal).unwrap_or(KILLED),
-            Cause::OutOfMemory { .. } | Cause::MachineLost => KILLED,
+            Cause::OutOfMemory { .. } | Cause::MachineLost | Cause::Evicted { .. } => KILLED,
             Cause::NotStarted(_) => NOT_STARTED,
         },
     })

@@ -1,5 +1,6 @@
 //! File operations on a tree of control groups.
 
+use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -34,6 +35,21 @@ pub(super) fn make(group: &Path) -> io::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Moves all processes of a group; one that ends meanwhile, or a group that has gone, is fine.
+pub(super) fn move_all(from: &Path, to: &Path) -> io::Result<()> {
+    let processes = fs::read_to_string(from.join("cgroup.procs")).unwrap_or_default();
+    for process in processes.lines() {
+        match fs::write(to.join("cgroup.procs"), process) {
+            Err(error) if Errno::from_io_error(&error) != Some(Errno::SRCH) => {
+                let text = format!("{}: {error}", to.display());
+                return Err(io::Error::new(error.kind(), text));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Removes a group and those below it, waiting for processes that are ending.

@@ -73,6 +73,28 @@ impl Hierarchies {
         Ok(())
     }
 
+    /// Moves what is in a group to another one, where CPU is counted alone: limits stay where they are.
+    pub(super) fn serve(&self, from: &Path, to: &Path, slot: &Path) -> io::Result<()> {
+        if !self.cpu.join(slot).exists() {
+            return Ok(());
+        }
+        self.make_cpu(to)?;
+        tree::move_all(&self.cpu.join(from), &self.cpu.join(to))
+    }
+
+    /// Moves a kernel process to a group of its realm, which counts CPU alone.
+    pub(super) fn take_in(&self, name: &Path, os_pid: u32) -> io::Result<()> {
+        self.make_cpu(name)?;
+        tree::write(&self.cpu.join(name), "cgroup.procs", os_pid)
+    }
+
+    fn make_cpu(&self, name: &Path) -> io::Result<()> {
+        if let Some(realm) = name.parent() {
+            tree::make(&self.cpu.join(realm))?;
+        }
+        tree::make(&self.cpu.join(name))
+    }
+
     /// The limit of memory, and of memory and swap together where that is counted: otherwise a proc would swap.
     fn limit_memory(&self, name: &Path, bytes: u64) -> io::Result<()> {
         let group = self.memory.join(name);

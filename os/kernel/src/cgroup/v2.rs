@@ -36,6 +36,34 @@ impl Tree {
     }
 
     pub(super) fn make(&self, name: &Path, os_pid: u32, memory_bytes: u64) -> io::Result<()> {
+        let group = self.make_limited(name, memory_bytes)?;
+        tree::write(&group, "cgroup.procs", os_pid)
+    }
+
+    /// Moves what is in a group to another one with the same limits. The memory that it has stays counted where it was, so
+    /// that a proc may have up to its limit in each of the two; a lower limit could kill it for being moved.
+    pub(super) fn serve(&self, from: &Path, to: &Path, slot: &Path, memory_bytes: u64) -> io::Result<()> {
+        if !self.top.join(slot).exists() {
+            return Ok(());
+        }
+        let to = self.make_limited(to, memory_bytes)?;
+        tree::move_all(&self.top.join(from), &to)
+    }
+
+    /// Moves a kernel process to a group of its realm, without limits.
+    pub(super) fn take_in(&self, name: &Path, os_pid: u32) -> io::Result<()> {
+        tree::write(&self.make_group(name)?, "cgroup.procs", os_pid)
+    }
+
+    fn make_limited(&self, name: &Path, memory_bytes: u64) -> io::Result<PathBuf> {
+        let group = self.make_group(name)?;
+        tree::write(&group, "pids.max", MAX_TASKS)?;
+        limit_memory(&group, memory_bytes)?;
+        Ok(group)
+    }
+
+    /// Makes a group of a realm, and the realm's.
+    fn make_group(&self, name: &Path) -> io::Result<PathBuf> {
         if let Some(realm) = name.parent() {
             let realm = self.top.join(realm);
             if !realm.exists() {
@@ -45,9 +73,7 @@ impl Tree {
         }
         let group = self.top.join(name);
         tree::make(&group)?;
-        tree::write(&group, "pids.max", MAX_TASKS)?;
-        limit_memory(&group, memory_bytes)?;
-        tree::write(&group, "cgroup.procs", os_pid)
+        Ok(group)
     }
 
     pub(super) fn limit(&self, name: &Path, class: Class, memory: Option<u64>) -> io::Result<()> {
@@ -128,6 +154,34 @@ mod tests {
         fs::write(group.join("memory.events"), "low 0\noom 1\noom_kill 1\n").unwrap();
         fs::write(group.join("memory.peak"), "2097152\n").unwrap();
         assert_eq!(tree.memory(name), Some(Memory { killed: true, peak_bytes: 2 << 20 }));
+    }
+
+    #[test]
+    fn an_lc_proc_is_moved_below_be_and_back() {
+        let (dir, tree) = fake();
+        let (own, idle) = (Path::new("lc/shop/7"), Path::new("be/shop/7"));
+        tree.make(own, 42, 1 << 20).unwrap();
+        tree.serve(own, idle, own, 1 << 20).unwrap();
+        let read = |file: &str| fs::read_to_string(dir.path().join("sigmaos-test").join(file)).unwrap();
+        assert_eq!(
+            (read("be/shop/7/cgroup.procs").as_str(), read("be/shop/7/memory.max").as_str()),
+            ("42", "1048576")
+        );
+        fs::write(dir.path().join("sigmaos-test/lc/shop/7/cgroup.procs"), "").unwrap();
+        tree.serve(idle, own, own, 1 << 20).unwrap();
+        assert_eq!(read("lc/shop/7/cgroup.procs"), "42");
+        // One that has ended is not made again.
+        tree.serve(Path::new("lc/shop/8"), Path::new("be/shop/8"), Path::new("lc/shop/8"), 1).unwrap();
+        assert!(!dir.path().join("sigmaos-test/be/shop/8").exists());
+    }
+
+    #[test]
+    fn a_kernel_process_counts_towards_its_realm() {
+        let (dir, tree) = fake();
+        tree.take_in(Path::new("lc/shop/kernel"), 43).unwrap();
+        let group = dir.path().join("sigmaos-test/lc/shop/kernel");
+        assert_eq!(fs::read_to_string(group.join("cgroup.procs")).unwrap(), "43");
+        assert!(!group.join("memory.max").exists());
     }
 
     #[test]

@@ -6,9 +6,11 @@ use crate::session::Client;
 use prost::Message;
 use sigma_abi::limits::MAX_HEAD;
 use sigma_abi::{Code, Error, Result, Status, proto};
+use sigma_schedd::Event;
 use sigmaos::rpc::{Request, Response};
 use sigmaos::stub::Proc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::io::AsyncWriteExt;
 
 /// Bytes of a list of procs.
@@ -35,7 +37,9 @@ impl Proc for Procs {
     async fn wait_start(&self, request: Request<proto::PidRequest>) -> Result<Response<proto::Empty>> {
         let proc = self.find(&request.message.pid)?;
         let mut phase = proc.phase.subscribe();
-        let reached = phase.wait_for(|phase| matches!(phase, Phase::Running | Phase::Exited(_))).await;
+        let started = |phase: &Phase| matches!(phase, Phase::Running | Phase::Exited(_));
+        let _wait = Wait::begin(self, &proc, started);
+        let reached = phase.wait_for(started).await;
         match reached.as_deref() {
             // One that had started before it ended did start.
             Ok(Phase::Exited(status)) if proc.lock().timing.started.is_none() => {
@@ -48,7 +52,9 @@ impl Proc for Procs {
     async fn wait_exit(&self, request: Request<proto::PidRequest>) -> Result<Response<proto::Status>> {
         let proc = self.find(&request.message.pid)?;
         let mut phase = proc.phase.subscribe();
-        let reached = phase.wait_for(|phase| matches!(phase, Phase::Exited(_))).await;
+        let ended = |phase: &Phase| matches!(phase, Phase::Exited(_));
+        let _wait = Wait::begin(self, &proc, ended);
+        let reached = phase.wait_for(ended).await;
         match reached.as_deref() {
             Ok(Phase::Exited(status)) => Ok(proto::Status::from(status.clone()).into()),
             _ => Err(Error::new(Code::Internal, format!("the record of {} has gone", proc.pid))),
@@ -124,5 +130,33 @@ impl Proc for Procs {
             pipe.take();
         }
         Ok(proto::Empty {}.into())
+    }
+}
+
+/// A BE proc waits for a child of its own: the scheduler knows until this is dropped.
+struct Wait<'a> {
+    kernel: &'a Arc<Kernel>,
+    waiter: &'a Arc<Record>,
+}
+
+impl<'a> Wait<'a> {
+    /// `None` where it need not know: the caller holds no place for BE procs, or there is nothing to wait for.
+    fn begin(procs: &'a Procs, child: &Record, over: impl Fn(&Phase) -> bool) -> Option<Self> {
+        let waiter = procs.client.proc.as_ref().filter(|proc| !proc.spec.class.is_lc())?;
+        if child.parent != Some(waiter.pid) || over(&child.phase.borrow()) {
+            return None;
+        }
+        if waiter.waits.fetch_add(1, Ordering::Relaxed) == 0 {
+            procs.kernel.schedule(Event::Blocked { pid: waiter.pid });
+        }
+        Some(Self { kernel: &procs.kernel, waiter })
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if self.waiter.waits.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.kernel.schedule(Event::Unblocked { pid: self.waiter.pid });
+        }
     }
 }

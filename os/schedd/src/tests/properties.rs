@@ -35,6 +35,7 @@ struct Ledger {
     waiting: BTreeMap<Pid, Known>,
     running: BTreeMap<Pid, Known>,
     refused: BTreeSet<Pid>,
+    evicted: BTreeSet<Pid>,
 }
 
 impl Ledger {
@@ -50,6 +51,12 @@ impl Ledger {
                     prop_assert!(self.waiting.remove(pid).is_some());
                     prop_assert!(self.refused.insert(*pid));
                 }
+                Action::Evict { pid, for_pid } => {
+                    prop_assert!(self.running.get(pid).is_some_and(|known| !known.class.is_lc()));
+                    prop_assert!(self.waiting.get(for_pid).is_some_and(|known| known.class.is_lc()));
+                    prop_assert!(self.evicted.insert(*pid), "{} is killed twice", pid);
+                }
+                Action::Demote { .. } | Action::Restore { .. } => prop_assert!(false, "nobody measured"),
             }
         }
         Ok(())
@@ -172,7 +179,7 @@ proptest! {
         let mut order: Vec<Pid> = Vec::new();
         let started = |actions: &[Action]| order.extend(actions.iter().filter_map(|action| match action {
             Action::Start { pid } => Some(*pid),
-            Action::Refuse { .. } => None,
+            _ => None,
         }));
         run(&steps, started)?;
         let mut last: BTreeMap<(u8, bool), Pid> = BTreeMap::new();

@@ -16,7 +16,10 @@ fn what_can_never_fit_is_refused_with_a_reason() {
     check(Class::Be, 2 * GIB, memory);
     check(Class::Lc { mcpu: u32::MAX }, u64::MAX, "asks for 4294967295 mcpu; this machine has 2000");
     assert_eq!(machine(2, GIB).check(Class::Lc { mcpu: 2000 }, GIB), Ok(()));
-    assert!(Machine { cores: 1, memory_bytes: MIB }.check(Class::Be, 1).is_err(), "the reserve is kept");
+    assert!(
+        Machine { cores: 1, memory_bytes: MIB, procs: 1 }.check(Class::Be, 1).is_err(),
+        "the reserve is kept"
+    );
 }
 
 #[test]
@@ -90,7 +93,7 @@ fn lc_goes_before_be_and_memory_is_one_book() {
     assert_eq!(started, []);
     assert_eq!(
         world.why(lc),
-        "first LC proc of realm b: asks for 60.0 MiB of memory; 40.0 MiB of 100.0 MiB are free"
+        "first LC proc of realm b: asks for 60.0 MiB of memory; 40.0 MiB of 100.0 MiB are free, and BE procs are killed to make room"
     );
     let (own, started) = world.queue("b", Class::Be, 10 * MIB);
     assert_eq!(started, []);
