@@ -85,6 +85,17 @@ fn a_wrong_spec_is_an_error_at_spawn_that_names_the_field() {
             (proto::ProcSpec { mcpu: 100, ..spec() }, Code::Invalid, "a BE proc reserves no CPU"),
             (proto::ProcSpec { class: lc, mcpu: 1, ..spec() }, Code::Invalid, "at least"),
             (proto::ProcSpec { class: lc, mcpu: all + 1, ..spec() }, Code::TooLarge, "mcpu"),
+            (proto::ProcSpec { class: lc, mcpu: u32::MAX, ..spec() }, Code::TooLarge, "mcpu"),
+            (
+                proto::ProcSpec { class: lc, mcpu: 10, memory_bytes: u64::MAX, ..spec() },
+                Code::TooLarge,
+                "memory",
+            ),
+            (
+                proto::ProcSpec { class: lc, mcpu: 10, memory_bytes: 1, ..spec() },
+                Code::Invalid,
+                "memory_bytes 1",
+            ),
             (proto::ProcSpec { class: 9, ..spec() }, Code::Invalid, "class 9"),
             (proto::ProcSpec { memory_bytes: more, ..spec() }, Code::TooLarge, "memory"),
             (proto::ProcSpec { memory_bytes: 1, ..spec() }, Code::Invalid, "memory_bytes 1"),

@@ -53,7 +53,7 @@ fn raise_descriptors() {
 async fn serve(options: &Options, state: State, log: File) -> Result<()> {
     let capacity = Capacity::measure(state.machine);
     let wanted = !options.insecure_without.contains(&Layer::Cgroup);
-    let cgroups = Cgroups::find(state.machine, Path::new(CGROUP_ROOT), wanted);
+    let cgroups = Cgroups::find(state.machine, Path::new(CGROUP_ROOT), wanted, options.sched_idle);
     tracing::info!(machine = %state.machine, epoch = state.epoch, cgroups = cgroups.describe(), "booting");
     let listener = listen::bind(&state.dir)?;
     let kernel = Kernel::new(Parts {
@@ -61,6 +61,7 @@ async fn serve(options: &Options, state: State, log: File) -> Result<()> {
         capacity,
         cgroups,
         without: options.insecure_without.clone(),
+        sched_idle: options.sched_idle,
         programs: programs()?,
         log,
     });

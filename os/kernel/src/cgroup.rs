@@ -9,6 +9,8 @@
 //! What the kernel does for a realm counts towards that realm: a realm that keeps its named busy takes CPU from its own LC
 //! procs, and no more than an even share from other realms. It is not idle, since LC procs wait for it.
 //!
+//! With `--sched-idle=off`, for experiments, `be` is not idle, and `lc` and `be` weigh the same.
+//!
 //! An LC proc that uses more than it reserved is moved below `be` for a while, and back: [`Cgroups::serve`].
 //!
 //! The same tree stands in each hierarchy of cgroup v1, and once in v2. Where neither can be written, procs run with
@@ -54,8 +56,6 @@ enum Version {
 pub(crate) struct Slot {
     name: PathBuf,
     memory_bytes: u64,
-    /// The process in it, as this machine numbers it.
-    pub(crate) os_pid: u32,
 }
 
 impl Slot {
@@ -75,12 +75,12 @@ pub(crate) struct Memory {
 
 impl Cgroups {
     /// Finds what this machine offers and removes what an earlier kernel of the same machine left.
-    pub(crate) fn find(machine: MachineId, root: &Path, wanted: bool) -> Self {
+    pub(crate) fn find(machine: MachineId, root: &Path, wanted: bool, idle: bool) -> Self {
         let name = format!("sigmaos-{machine}");
         let version = if wanted {
-            v2::Tree::open(root, &name)
+            v2::Tree::open(root, &name, idle)
                 .map(Version::V2)
-                .or_else(|_| v1::Hierarchies::open(root, &name).map(Version::V1))
+                .or_else(|_| v1::Hierarchies::open(root, &name, idle).map(Version::V1))
                 .unwrap_or_else(|error| Version::Absent(error.to_string()))
         } else {
             Version::Absent("switched off by --insecure-without=cgroup".to_owned())
@@ -116,7 +116,7 @@ impl Cgroups {
         let number = self.slots.fetch_add(1, Ordering::Relaxed);
         let class = if class == proto::Class::Lc { "lc" } else { "be" };
         let name = Path::new(class).join(realm.as_str()).join(number.to_string());
-        let slot = Slot { name, memory_bytes, os_pid };
+        let slot = Slot { name, memory_bytes };
         let made = {
             let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
             match &self.version {
@@ -176,6 +176,20 @@ impl Cgroups {
             Version::V2(tree) => tree.serve(from, to, &slot.name, slot.memory_bytes),
             Version::Absent(_) => Ok(()),
         }
+    }
+
+    /// The processes of a proc, as this machine numbers them: where it is served as its class says, or else as BE.
+    pub(crate) fn processes(&self, slot: &Slot) -> Vec<u32> {
+        let read = |name: &Path| match &self.version {
+            Version::V1(tree) => tree.processes(name),
+            Version::V2(tree) => tree.processes(name),
+            Version::Absent(_) => Vec::new(),
+        };
+        let mut processes = read(&slot.name);
+        if let Some(idle) = slot.idle().filter(|_| processes.is_empty()) {
+            processes = read(&idle);
+        }
+        processes
     }
 
     /// Counts a kernel process towards the realm that it serves.

@@ -34,7 +34,7 @@ pub(crate) struct Kernel {
     pub(crate) capacity: Capacity,
     pub(crate) cgroups: Arc<Cgroups>,
     pub(crate) without: Vec<Layer>,
-    /// Run BE procs as SCHED_IDLE.
+    /// BE procs run only where nobody else wants the CPU: as SCHED_IDLE, and in idle control groups.
     pub(crate) sched_idle: bool,
     /// Where the programs of the kernel are: beside sigmad.
     pub(crate) programs: PathBuf,
@@ -55,13 +55,14 @@ pub(crate) struct Parts {
     pub(crate) capacity: Capacity,
     pub(crate) cgroups: Cgroups,
     pub(crate) without: Vec<Layer>,
+    pub(crate) sched_idle: bool,
     pub(crate) programs: PathBuf,
     pub(crate) log: File,
 }
 
 impl Kernel {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let Parts { state, capacity, cgroups, without, programs, log } = parts;
+        let Parts { state, capacity, cgroups, without, sched_idle, programs, log } = parts;
         Arc::new(Self {
             scheduler: Scheduler::new(capacity),
             realms: Realms::default(),
@@ -71,7 +72,7 @@ impl Kernel {
             capacity,
             cgroups: Arc::new(cgroups),
             without,
-            sched_idle: true,
+            sched_idle,
             programs,
             log,
             booted: Instant::now(),

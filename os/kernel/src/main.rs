@@ -26,7 +26,8 @@ mod state;
 mod supervise;
 mod tools;
 
-use clap::Parser;
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Parser};
 use sigma_abi::layer::Layer;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +51,10 @@ struct Options {
     /// Run procs without a layer of their sandbox. 'sigma status' keeps showing it.
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     insecure_without: Vec<Layer>,
+
+    /// Whether BE procs run only where nobody else wants the CPU: off for experiments.
+    #[arg(long, value_name = "on|off", value_parser = BoolishValueParser::new(), default_value = "on", action = ArgAction::Set)]
+    sched_idle: bool,
 }
 
 fn main() -> ExitCode {

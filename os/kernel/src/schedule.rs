@@ -1,5 +1,6 @@
 //! The edge of the scheduler: the pure policy, what it decides, and the measurements that it is given.
 
+use crate::cgroup::{Cgroups, Slot};
 use crate::kernel::{Kernel, SIGKILL};
 use crate::machine::{Capacity, IdleMeter, used_us};
 use crate::proc::{End, Proc};
@@ -120,6 +121,10 @@ impl Kernel {
         // Moving a process may take milliseconds, in which others start.
         drop(tokio::task::spawn_blocking(move || {
             let demoted = || kernel.scheduler.lock().is_demoted(pid);
+            if kernel.procs.get(pid).is_none_or(|proc| proc.has_exited()) {
+                // Another proc may have its group by now.
+                return;
+            }
             match kernel.cgroups.serve(&slot, demoted) {
                 Ok(()) => tracing::info!(%pid, demoted = demoted(), "an LC proc is served otherwise"),
                 Err(error) => tracing::warn!(%pid, %error, "an LC proc cannot be moved"),
@@ -156,9 +161,10 @@ pub(crate) async fn measure_use(kernel: Arc<Kernel>) {
         while kernel.scheduler.load().lc_running > 0 {
             tokio::time::sleep(MEASURE_USE_EVERY).await;
             let procs = running_lc(&kernel);
+            let cgroups = Arc::clone(&kernel.cgroups);
             // There may be thousands of files to read.
             let measured = tokio::task::spawn_blocking(move || {
-                let event = meter.read(procs);
+                let event = meter.read(&cgroups, procs);
                 (meter, event)
             });
             let Ok((back, event)) = measured.await else { break };
@@ -168,13 +174,13 @@ pub(crate) async fn measure_use(kernel: Arc<Kernel>) {
     }
 }
 
-/// The processes of LC procs.
-fn running_lc(kernel: &Kernel) -> Vec<(Pid, u32)> {
+/// The control groups of LC procs.
+fn running_lc(kernel: &Kernel) -> Vec<(Pid, Slot)> {
     let pids: Vec<Pid> = kernel.scheduler.lock().lc_procs().collect();
     let process = |pid| {
         let proc = kernel.procs.get(pid)?;
         let inner = proc.lock();
-        Some((pid, inner.running.as_ref()?.slot.as_ref()?.os_pid))
+        Some((pid, inner.running.as_ref()?.slot.clone()?))
     };
     pids.into_iter().filter_map(process).collect()
 }
@@ -194,14 +200,17 @@ impl UseMeter {
         Self { cores, idle, at: Instant::now(), used_us: HashMap::new() }
     }
 
-    fn read(&mut self, procs: Vec<(Pid, u32)>) -> Event {
+    fn read(&mut self, cgroups: &Cgroups, procs: Vec<(Pid, Slot)>) -> Event {
         let idle_mcpu = self.idle.read(self.cores);
         let span_us = self.at.elapsed().as_micros() as u64;
         self.at = Instant::now();
         let before = std::mem::take(&mut self.used_us);
         let mut used = Vec::new();
-        for (pid, os_pid) in procs {
-            let Some(now_us) = used_us(os_pid) else { continue };
+        for (pid, slot) in procs {
+            // Nothing is known of one that ends, or is just being moved.
+            let processes = cgroups.processes(&slot);
+            let used_us = processes.iter().map(|process| used_us(*process)).sum::<Option<u64>>();
+            let Some(now_us) = used_us.filter(|_| !processes.is_empty()) else { continue };
             if let Some(before_us) = before.get(&pid) {
                 used.push((pid, now_us.saturating_sub(*before_us)));
             }

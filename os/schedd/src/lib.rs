@@ -42,6 +42,7 @@ mod order;
 mod policy;
 mod proc;
 mod realm;
+pub mod sim;
 #[cfg(test)]
 mod tests;
 pub mod usage;

@@ -4,6 +4,7 @@ mod evict;
 mod limits;
 mod places;
 mod properties;
+mod simulation;
 mod speed;
 mod stories;
 mod usage;

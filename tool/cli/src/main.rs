@@ -12,6 +12,7 @@ mod rpc;
 mod run;
 mod status;
 mod up;
+mod why;
 
 use clap::Parser;
 use options::{Command, Options, RealmCommand};
@@ -41,6 +42,7 @@ async fn dispatch(options: Options) -> anyhow::Result<ExitCode> {
         Command::Realm { command: RealmCommand::Rm { name } } => realm::remove(&context, &name).await?,
         Command::Run(run) => return run::run(&context, &run).await,
         Command::Ps { all } => ps::ps(&context, all).await?,
+        Command::Why { pid } => why::why(&context, &pid).await?,
         Command::Ls { path } => files::list(&context, &path).await?,
         Command::Cat { path } => files::cat(&context, &path).await?,
         Command::Put { file, path } => files::put(&context, &file, &path).await?,

@@ -49,6 +49,8 @@ pub(crate) enum Command {
         #[arg(long, short)]
         all: bool,
     },
+    /// Say why a proc waits, how a running one is served, or how it ended
+    Why { pid: String },
     /// List a directory of the namespace
     Ls {
         #[arg(default_value = "/")]
@@ -106,6 +108,10 @@ pub(crate) struct Up {
     /// Run procs without a layer of their sandbox; 'sigma status' keeps showing it
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     pub(crate) insecure_without: Vec<String>,
+
+    /// Off for experiments: BE procs then compete with LC procs as ordinary work does
+    #[arg(long, value_name = "on|off", default_value = "on", value_parser = ["on", "off"])]
+    pub(crate) sched_idle: String,
 }
 
 #[derive(Debug, Subcommand)]

@@ -29,13 +29,14 @@ pub(crate) async fn ps(context: &Context, all: bool) -> Result<()> {
     Ok(())
 }
 
-/// The end of a proc, or what it waits for.
-fn says(proc: &proto::ProcInfo) -> String {
+/// The end of a proc, what it waits for, or what is special about how it is served.
+pub(crate) fn says(proc: &proto::ProcInfo) -> String {
     let status = proc.status.clone().and_then(|status| Status::try_from(status).ok());
-    status.map_or_else(|| proc.waiting_for.clone(), |status| status.to_string())
+    let lives = || if proc.waiting_for.is_empty() { &proc.served } else { &proc.waiting_for };
+    status.map_or_else(|| lives().clone(), |status| status.to_string())
 }
 
-fn state(proc: &proto::ProcInfo) -> &'static str {
+pub(crate) fn state(proc: &proto::ProcInfo) -> &'static str {
     match proc.state() {
         proto::State::Queued => "queued",
         proto::State::Starting => "starting",
@@ -58,6 +59,7 @@ pub(crate) fn object(proc: &proto::ProcInfo) -> serde_json::Value {
         "args": spec.args,
         "status": proc.status.clone().and_then(|status| Status::try_from(status).ok()).map(|status| status.to_string()),
         "waiting_for": proc.waiting_for,
+        "served": proc.served,
         "timing": timing(&proc.timing.unwrap_or_default()),
     })
 }

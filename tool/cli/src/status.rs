@@ -29,7 +29,17 @@ pub(crate) async fn status(context: &Context) -> Result<()> {
             report::bytes(info.memory_bytes)
         ),
     );
-    line("procs", format!("{} running, {} queued", info.running, info.queued));
+    let demoted = match info.demoted {
+        0 => String::new(),
+        demoted => format!(", {demoted} LC served as BE"),
+    };
+    line(
+        "procs",
+        format!("{} running of {} at most{demoted}, {} queued", info.running, info.most_procs, info.queued),
+    );
+    if !info.sched_idle {
+        line("sched idle", "off: BE procs compete with LC procs as ordinary work does".to_owned());
+    }
     line("launchers", format!("{} prepared", info.prepared_launchers));
     line("cgroups", info.cgroups.clone());
     let on: Vec<_> = info.layers.iter().filter(|layer| layer.on).map(|layer| layer.name.as_str()).collect();
@@ -67,6 +77,9 @@ fn object(info: &proto::KernelInfo) -> serde_json::Value {
         "lc_reserved_mcpu": info.lc_reserved_mcpu,
         "memory_reserved_bytes": info.memory_reserved_bytes,
         "queued": info.queued,
+        "demoted": info.demoted,
+        "most_procs": info.most_procs,
+        "sched_idle": info.sched_idle,
         "running": info.running,
         "prepared_launchers": info.prepared_launchers,
         "cgroups": info.cgroups,

@@ -21,6 +21,7 @@ pub(crate) async fn up(context: &Context, options: &Up) -> Result<ExitCode> {
     for layer in &options.insecure_without {
         command.arg("--insecure-without").arg(layer);
     }
+    command.arg("--sched-idle").arg(&options.sched_idle);
     if options.foreground {
         let status =
             command.arg("--verbose").status().with_context(|| format!("run {}", sigmad.display()))?;

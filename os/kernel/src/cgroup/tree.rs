@@ -37,11 +37,16 @@ pub(super) fn make(group: &Path) -> io::Result<()> {
     }
 }
 
+/// The processes of a group; none of one that has gone.
+pub(super) fn processes(group: &Path) -> Vec<u32> {
+    let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    processes.lines().filter_map(|process| process.parse().ok()).collect()
+}
+
 /// Moves all processes of a group; one that ends meanwhile, or a group that has gone, is fine.
 pub(super) fn move_all(from: &Path, to: &Path) -> io::Result<()> {
-    let processes = fs::read_to_string(from.join("cgroup.procs")).unwrap_or_default();
-    for process in processes.lines() {
-        match fs::write(to.join("cgroup.procs"), process) {
+    for process in processes(from) {
+        match fs::write(to.join("cgroup.procs"), process.to_string()) {
             Err(error) if Errno::from_io_error(&error) != Some(Errno::SRCH) => {
                 let text = format!("{}: {error}", to.display());
                 return Err(io::Error::new(error.kind(), text));

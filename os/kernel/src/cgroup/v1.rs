@@ -20,7 +20,7 @@ pub(super) struct Hierarchies {
 }
 
 impl Hierarchies {
-    pub(super) fn open(root: &Path, name: &str) -> io::Result<Self> {
+    pub(super) fn open(root: &Path, name: &str, idle: bool) -> io::Result<Self> {
         let at = |controller: &str| {
             let hierarchy = root.join(controller);
             if !hierarchy.join("cgroup.procs").exists() {
@@ -35,6 +35,9 @@ impl Hierarchies {
             tree::make(group)?;
             tree::make(&group.join("lc"))?;
             tree::make(&group.join("be"))?;
+        }
+        if !idle {
+            return Ok(this);
         }
         tree::write(&this.cpu.join("lc"), "cpu.shares", u64::from(LC_WEIGHT) * MOST_SHARES / 10_000)?;
         if tree::write(&this.cpu.join("be"), "cpu.idle", 1).is_err() {
@@ -80,6 +83,10 @@ impl Hierarchies {
         }
         self.make_cpu(to)?;
         tree::move_all(&self.cpu.join(from), &self.cpu.join(to))
+    }
+
+    pub(super) fn processes(&self, name: &Path) -> Vec<u32> {
+        tree::processes(&self.cpu.join(name))
     }
 
     /// Moves a kernel process to a group of its realm, which counts CPU alone.

@@ -15,7 +15,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn open(root: &Path, name: &str) -> io::Result<Self> {
+    pub(super) fn open(root: &Path, name: &str, idle: bool) -> io::Result<Self> {
         let offered = fs::read_to_string(root.join("cgroup.controllers"))?;
         let missing = ["cpu", "memory", "pids"]
             .into_iter()
@@ -30,8 +30,10 @@ impl Tree {
             tree::make(&group)?;
             tree::write(&group, "cgroup.subtree_control", CONTROLLERS)?;
         }
-        tree::write(&this.top.join("lc"), "cpu.weight", LC_WEIGHT)?;
-        tree::write(&this.top.join("be"), "cpu.idle", 1)?;
+        if idle {
+            tree::write(&this.top.join("lc"), "cpu.weight", LC_WEIGHT)?;
+            tree::write(&this.top.join("be"), "cpu.idle", 1)?;
+        }
         Ok(this)
     }
 
@@ -48,6 +50,10 @@ impl Tree {
         }
         let to = self.make_limited(to, memory_bytes)?;
         tree::move_all(&self.top.join(from), &to)
+    }
+
+    pub(super) fn processes(&self, name: &Path) -> Vec<u32> {
+        tree::processes(&self.top.join(name))
     }
 
     /// Moves a kernel process to a group of its realm, without limits.
@@ -127,7 +133,7 @@ mod tests {
     fn fake() -> (tempfile::TempDir, Tree) {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu io memory pids\n").unwrap();
-        let tree = Tree::open(dir.path(), "sigmaos-test").unwrap();
+        let tree = Tree::open(dir.path(), "sigmaos-test", true).unwrap();
         (dir, tree)
     }
 
@@ -138,6 +144,14 @@ mod tests {
         assert_eq!(read("be/cpu.idle"), "1");
         assert_eq!(read("lc/cpu.weight"), "10000");
         assert_eq!(read("lc/cgroup.subtree_control"), CONTROLLERS);
+    }
+
+    #[test]
+    fn without_idle_both_classes_weigh_the_same() {
+        let (dir, _) = fake();
+        Tree::open(dir.path(), "sigmaos-plain", false).unwrap();
+        let class = |class: &str| dir.path().join("sigmaos-plain").join(class);
+        assert!(!class("be").join("cpu.idle").exists() && !class("lc").join("cpu.weight").exists());
     }
 
     #[test]
@@ -188,6 +202,6 @@ mod tests {
     fn a_tree_without_a_controller_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("cgroup.controllers"), "hugetlb\n").unwrap();
-        assert_eq!(Tree::open(dir.path(), "x").unwrap_err().to_string(), "no cpu controller");
+        assert_eq!(Tree::open(dir.path(), "x", true).unwrap_err().to_string(), "no cpu controller");
     }
 }

@@ -86,6 +86,9 @@ impl Admin for Admins {
             cgroups: kernel.cgroups.describe(),
             prepared_launchers: realms.iter().map(|realm| realm.jail.prepared() as u32).sum(),
             realms: realms.iter().map(|realm| self.describe(realm)).collect(),
+            sched_idle: kernel.sched_idle,
+            demoted: load.lc_demoted as u32,
+            most_procs: kernel.capacity.procs,
         };
         Ok(info.into())
     }

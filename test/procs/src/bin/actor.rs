@@ -29,6 +29,14 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
         "spin" => loop {
             std::hint::spin_loop();
         },
+        // Until its input ends.
+        "spin-until-fed" => {
+            let fed = std::thread::spawn(|| stdin().read_to_end(&mut Vec::new()));
+            while !fed.is_finished() {
+                std::hint::spin_loop();
+            }
+            Ok(())
+        }
         // As long as the spinning of so many steps takes, on whatever machine.
         "work" => {
             (0..number(rest)).for_each(|_| std::hint::spin_loop());
