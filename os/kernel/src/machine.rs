@@ -1,6 +1,6 @@
 //! What the machine has, and how much of its CPU is idle or used.
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 use rustix::system::sysinfo;
 use sigma_abi::MachineId;
 use std::fs;
@@ -32,23 +32,14 @@ impl Capacity {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let info = sysinfo();
         let memory_bytes = info.totalram as u64 * u64::from(info.mem_unit);
-        let procs = raise_descriptors() / SHARE_OF_DESCRIPTORS / DESCRIPTORS_PER_PROC;
+        let procs = descriptors() / SHARE_OF_DESCRIPTORS / DESCRIPTORS_PER_PROC;
         Self { id, cores, memory_bytes, procs: procs.max(1) }
     }
 }
 
-/// Raises the limit of descriptors as far as it goes, and says how many that is.
-fn raise_descriptors() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let allowed = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(error) => {
-            tracing::warn!(%error, "the limit of descriptors cannot be raised");
-            limit.current
-        }
-    };
-    allowed.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS)
+/// How many descriptors sigmad may have: it took all that there are when it booted.
+fn descriptors() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS)
 }
 
 /// CPU time that a process has used, all its threads together, in microseconds; `None` for one that has ended.
