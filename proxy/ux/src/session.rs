@@ -81,6 +81,18 @@ impl AsRef<[u8]> for Held {
     }
 }
 
+/// Whoever asks for an entry that ends with its proc must not get one that stays.
+fn stays(path: &Path, ephemeral: bool) -> Result<()> {
+    match ephemeral {
+        false => Ok(()),
+        true => {
+            let text =
+                format!("{path}: what is on disk ends with no proc: make an ephemeral entry outside of /ux");
+            Err(Error::new(Code::Unsupported, text))
+        }
+    }
+}
+
 impl Namespace for Session {
     async fn get(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Stat>> {
         let path = Path::parse(&request.message.path)?;
@@ -95,8 +107,9 @@ impl Namespace for Session {
     }
 
     async fn put(&self, request: Request<proto::PutRequest>) -> Result<Response<proto::Stat>> {
-        let proto::PutRequest { path, exclusive, .. } = request.message;
+        let proto::PutRequest { path, exclusive, ephemeral, .. } = request.message;
         let path = Path::parse(&path)?;
+        stays(&path, ephemeral)?;
         self.root.spot(&path)?;
         let (root, contents) = (Arc::clone(&self.root), request.payload);
         by_size(contents.len(), move || {
@@ -116,8 +129,9 @@ impl Namespace for Session {
 
     async fn create(&self, request: Request<proto::CreateRequest>) -> Result<Response<proto::Opened>> {
         let kind = request.message.kind();
-        let proto::CreateRequest { path, exclusive, .. } = request.message;
+        let proto::CreateRequest { path, exclusive, ephemeral, .. } = request.message;
         let path = Path::parse(&path)?;
+        stays(&path, ephemeral)?;
         match kind {
             proto::Kind::File => self.keep_open(Open::create(&self.root, &path, exclusive, self.permit()?)?),
             proto::Kind::Directory => {
@@ -134,6 +148,7 @@ impl Namespace for Session {
 
     async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
         let path = Path::parse(&request.message.path)?;
+        stays(&path, request.message.ephemeral)?;
         self.keep_open(Open::new(&self.root, &path, &request.message, self.permit()?)?)
     }
 

@@ -52,6 +52,7 @@ impl Namespace for BinSession {
 
     async fn put(&self, request: Request<proto::PutRequest>) -> Result<Response<proto::Stat>> {
         let name = name_in_bin(&Path::parse(&request.message.path)?)?;
+        stays(&name, request.message.ephemeral)?;
         if request.message.exclusive && self.binaries.find(&name).is_ok() {
             return Err(Error::new(Code::Exists, format!("/bin/{name} exists")));
         }
@@ -71,8 +72,9 @@ impl Namespace for BinSession {
     }
 
     async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
-        let proto::OpenRequest { path, write, create, truncate, .. } = request.message;
+        let proto::OpenRequest { path, write, create, truncate, ephemeral, .. } = request.message;
         let name = name_in_bin(&Path::parse(&path)?)?;
+        stays(&name, ephemeral)?;
         if !write {
             let binary = self.binaries.find(&name)?;
             let stat = stat(&name, &binary);
@@ -139,6 +141,14 @@ impl Namespace for BinSession {
         }
         let limit = if limit == 0 { DIR_PAGE } else { DIR_PAGE.min(limit as usize) };
         Ok(self.binaries.list(&after, limit).into())
+    }
+}
+
+/// Whoever asks for an entry that ends with its proc must not get one that stays.
+fn stays(name: &str, ephemeral: bool) -> Result<()> {
+    match ephemeral {
+        false => Ok(()),
+        true => Err(Error::new(Code::Unsupported, format!("/bin/{name}: programs end with no proc"))),
     }
 }
 

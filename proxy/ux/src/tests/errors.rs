@@ -33,6 +33,19 @@ async fn wrong_names_are_told() {
     }
 }
 
+/// Once it was made, and stayed for good.
+#[tokio::test]
+async fn an_ephemeral_entry_is_refused() {
+    let ux = Ux::new();
+    let put = proto::PutRequest { path: "/f".into(), ephemeral: true, ..Default::default() };
+    refused(ux.client.put(put).await, Code::Unsupported, "/f");
+    let create = proto::CreateRequest { path: "/f".into(), ephemeral: true, ..Default::default() };
+    refused(ux.client.create(create).await, Code::Unsupported, "/f");
+    let open = proto::OpenRequest { ephemeral: true, ..to_replace() };
+    refused(ux.open("/f", open).await, Code::Unsupported, "/f");
+    refused(ux.get("/f").await, Code::NotFound, "/f");
+}
+
 #[tokio::test]
 async fn wrong_ways_to_open_are_told() {
     let ux = Ux::new();
