@@ -219,6 +219,8 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::{Answer, Call, unknown_method};
+    use crate::wire::{Session, hello};
     use sigma_abi::proto;
 
     /// A server that mounts itself and never reads its door once took every descriptor of its kernel.
@@ -233,5 +235,32 @@ mod tests {
         let (sent, error) = refused.expect("a peer that does not read is refused at some time");
         assert_eq!(error.code, Code::Busy, "after {sent}: {error}");
         assert_eq!(connection.closed(), None, "the connection itself goes on");
+    }
+
+    /// The side of a connection that only calls.
+    struct Nobody;
+
+    impl Session for Nobody {
+        fn call(&self, call: Call) -> Answer {
+            unknown_method(&call)
+        }
+    }
+
+    /// Who had written to a server that closed the connection once heard of a broken pipe, and not why.
+    #[tokio::test]
+    async fn what_was_said_before_the_end_is_heard() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let failure = proto::Failure::from(Error::new(Code::Busy, "too many connections"));
+        for frame in [hello(None), Frame::new(Kind::Bye, 0, "", &failure)] {
+            theirs.writable().await.unwrap();
+            theirs.try_write(&frame.encode()).unwrap();
+        }
+        drop(theirs);
+        let (connection, driver) = Connection::new(ours, false, Box::new(|_| Ok(Arc::new(Nobody))));
+        tokio::spawn(driver);
+        let call = Frame::new(Kind::Call, 0, "Echo.Say", &proto::Empty {});
+        let error = connection.call(call).await.unwrap_err();
+        assert_eq!((error.code, error.maybe_done), (Code::Busy, false), "{error}");
+        assert!(error.message.contains("too many connections"), "{error}");
     }
 }
