@@ -208,6 +208,65 @@ fn parents_that_wait_for_their_children_do_not_deadlock_the_machine() {
     });
 }
 
+/// Regression: parents held the places that their children waited for, and on a machine without an idle core nobody went on.
+#[test]
+fn parents_and_their_children_go_on_where_no_core_is_idle() {
+    let _cores = IDLE_CORES.lock().unwrap_or_else(PoisonError::into_inner);
+    story(async |machine| {
+        let (busy, tenant) = (machine.realm("busy").await, machine.realm("a").await);
+        let cores = machine.status().await["cores"].as_u64().unwrap();
+        let mut spinners = Vec::new();
+        for _ in 0..cores {
+            let spec = busy.spec("actor start spin").await.grace(std::time::Duration::ZERO);
+            spinners.push(busy.spawn_spec(spec).await);
+        }
+        busy.wait_start(spinners[0]).await.unwrap();
+        // They take all places that the spinners leave, each of them, and their children need one each.
+        let mut parents = Vec::new();
+        for _ in 0..2 * cores {
+            parents.push(tenant.spawn("actor start spawn:/bin/actor,start,ok:done wait-child").await);
+        }
+        for pid in parents {
+            // Spinners delay BE procs, as they should: only the story itself bounds this.
+            assert!(tenant.sigma.wait_exit(pid).await.unwrap().is_ok());
+        }
+        for pid in spinners {
+            busy.kill(pid).await;
+            busy.wait_exit(pid).await;
+        }
+    });
+}
+
+/// Each realm starts as many procs as any other, however many one of them has queued.
+#[test]
+fn realms_start_procs_in_turns() {
+    story(async |machine| {
+        let (greedy, modest) = (machine.realm("greedy").await, machine.realm("modest").await);
+        let all = all_mcpu(machine).await;
+        let running = greedy.spawn_lc(all, "actor start wait-kill").await;
+        greedy.wait_start(running).await.unwrap();
+        // One of them fills the machine, so that they start one after the other.
+        let mut procs = Vec::new();
+        for _ in 0..12 {
+            procs.push((&greedy, greedy.spawn_lc(all, "actor ok:greedy").await));
+        }
+        for _ in 0..4 {
+            procs.push((&modest, modest.spawn_lc(all, "actor ok:modest").await));
+        }
+        end(&greedy, running).await;
+        let mut starts = Vec::new();
+        for (tenant, pid) in procs {
+            assert!(tenant.wait_exit(pid).await.is_ok());
+            let timing = tenant.info(pid).await.timing.unwrap_or_default();
+            starts.push((timing.spawned_ms * 1000 + timing.admitted_us, tenant.realm.clone()));
+        }
+        starts.sort();
+        let last = starts.iter().rposition(|(_, realm)| *realm == modest.realm).expect("its procs started");
+        let ahead = last + 1 - 4;
+        assert!(ahead <= 4 + 1, "{ahead} starts of the greedy realm before the fourth of the modest one");
+    });
+}
+
 #[test]
 fn be_procs_beyond_the_cores_wait_their_turn() {
     let _cores = IDLE_CORES.lock().unwrap_or_else(PoisonError::into_inner);

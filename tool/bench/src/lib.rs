@@ -6,5 +6,6 @@ pub mod floor;
 pub mod image;
 pub mod promise;
 pub mod report;
+pub mod sched;
 pub mod start;
 mod steps;

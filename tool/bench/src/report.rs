@@ -58,7 +58,7 @@ impl Report {
 
     /// Whether every promise is kept.
     pub fn kept(&self) -> bool {
-        self.promises.iter().all(|(promise, value)| keeps(promise, *value))
+        self.promises.iter().all(|(promise, value)| promise.bound.holds(*value))
     }
 
     pub fn print_table(&self) {
@@ -73,11 +73,8 @@ impl Report {
         }
         println!("{}", table.trim_fmt());
         for (promise, value) in &self.promises {
-            let verdict = if keeps(promise, *value) { "kept" } else { "NOT KEPT" };
-            println!(
-                "promise {}: {value:.2} {}, at most {:.2}: {verdict}",
-                promise.name, promise.unit, promise.bound
-            );
+            let verdict = if promise.bound.holds(*value) { "kept" } else { "NOT KEPT" };
+            println!("promise {}: {value:.2} {}, {}: {verdict}", promise.name, promise.unit, promise.bound);
         }
     }
 
@@ -101,18 +98,14 @@ impl Report {
             .iter()
             .map(|(promise, value)| {
                 json!({
-                    "name": promise.name, "value": value, "bound": promise.bound, "unit": promise.unit,
-                    "kept": keeps(promise, *value),
+                    "name": promise.name, "value": value, "unit": promise.unit,
+                    "bound": promise.bound.value(), "side": promise.bound.side(),
+                    "kept": promise.bound.holds(*value),
                 })
             })
             .collect();
         json!({ "bench": self.bench, "environment": environment, "rows": rows, "promises": promises })
     }
-}
-
-/// A value that could not be computed keeps nothing.
-fn keeps(promise: &Promise, value: f64) -> bool {
-    value.is_finite() && value <= promise.bound
 }
 
 /// Nanoseconds in milliseconds.
@@ -131,10 +124,11 @@ pub fn histogram() -> anyhow::Result<Histogram<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::promise::Bound;
 
     #[test]
     fn a_broken_promise_is_told() {
-        let promise = Promise { name: "a / b", bound: 2.0, unit: "x" };
+        let promise = Promise { name: "a / b", bound: Bound::AtMost(2.0), unit: "x" };
         let mut report = Report::new("test");
         report.promise(promise, 2.0);
         assert!(report.kept());

@@ -190,6 +190,12 @@ pub(crate) enum Bench {
         #[arg(long)]
         check: bool,
     },
+    /// The scheduler by itself: decisions a second, and how long a realm waits beside one that queues without end. Needs no kernel
+    Sched {
+        /// Exit with 1 when a promise is not kept
+        #[arg(long)]
+        check: bool,
+    },
     /// The image job, a proc for each picture, beside one plain process (thesis, Figure 4.9)
     Image {
         /// Pictures, each a proc of its own
