@@ -25,5 +25,5 @@ pub use error::{Code, Error, Result};
 pub use path::Path;
 pub use pid::{MachineId, Pid};
 pub use realm::{Principal, Realm};
-pub use spec::{Class, ProcSpec};
+pub use spec::{Class, ProcSpec, Restart};
 pub use status::{Cause, Status};

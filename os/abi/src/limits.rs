@@ -65,6 +65,12 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(5);
 /// The longest grace period that a spec may ask for.
 pub const MAX_GRACE: Duration = Duration::from_secs(600);
 
+/// Restarts in a row that may fail before the kernel gives up, where the spec does not say.
+pub const DEFAULT_RESTARTS: u32 = 10;
+
+/// The most restarts in a row that a spec may ask for.
+pub const MAX_RESTARTS: u32 = 1000;
+
 /// How long a call waits for its reply unless the caller says otherwise.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 

@@ -1,7 +1,10 @@
 //! What to run: [`ProcSpec`], checked on its way in, so that a wrong combination is an error at spawn.
 
 use crate::error::{Code, Error};
-use crate::limits::{DEFAULT_GRACE, DEFAULT_MEMORY, LEAST_MCPU, LEAST_MEMORY, MAX_ARGS, MAX_GRACE};
+use crate::limits::{
+    DEFAULT_GRACE, DEFAULT_MEMORY, DEFAULT_RESTARTS, LEAST_MCPU, LEAST_MEMORY, MAX_ARGS, MAX_GRACE,
+    MAX_RESTARTS,
+};
 use crate::path::Path;
 use crate::proto;
 use crate::realm::Principal;
@@ -38,6 +41,22 @@ impl Class {
     }
 }
 
+/// What happens when a proc has ended and nobody asked for that. The pid stays the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    #[default]
+    Never,
+    /// It is started again unless it ended as `Ok`, until `limit` restarts in a row have failed.
+    OnFailure { limit: u32 },
+    /// It is started again however it ended, and for ever.
+    Always,
+}
+
+impl Restart {
+    /// On failure, with the default limit.
+    pub const ON_FAILURE: Self = Self::OnFailure { limit: DEFAULT_RESTARTS };
+}
+
 /// A proc to be: binary, arguments, class and limits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProcSpec {
@@ -53,6 +72,7 @@ pub struct ProcSpec {
     pub grace: Duration,
     /// Who it acts as; `None`: as its spawner.
     pub principal: Option<Principal>,
+    pub restart: Restart,
 }
 
 impl ProcSpec {
@@ -69,6 +89,7 @@ impl ProcSpec {
             memory_bytes: DEFAULT_MEMORY,
             grace: DEFAULT_GRACE,
             principal: None,
+            restart: Restart::Never,
         })
     }
 
@@ -103,6 +124,12 @@ impl ProcSpec {
         self
     }
 
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
     fn check(&self) -> Result<(), Error> {
         let refuse = |code, text: String| Err(Error::new(code, text));
         if let Class::Lc { mcpu } = self.class
@@ -118,6 +145,11 @@ impl ProcSpec {
         }
         if self.grace > MAX_GRACE {
             return refuse(Code::Invalid, format!("grace {:?}: the most is {MAX_GRACE:?}", self.grace));
+        }
+        if let Restart::OnFailure { limit } = self.restart
+            && !(1..=MAX_RESTARTS).contains(&limit)
+        {
+            return refuse(Code::Invalid, format!("restart: a limit of {limit}: it is 1 to {MAX_RESTARTS}"));
         }
         if let Some(arg) = self.args.iter().find(|arg| arg.contains('\0')) {
             return refuse(Code::Invalid, format!("args: {arg:?} contains NUL"));
@@ -174,6 +206,7 @@ impl TryFrom<proto::ProcSpec> for ProcSpec {
             memory_bytes: if wire.memory_bytes == 0 { DEFAULT_MEMORY } else { wire.memory_bytes },
             grace: wire.grace_ms.map_or(DEFAULT_GRACE, |ms| Duration::from_millis(ms.into())),
             principal,
+            restart: wire.restart.unwrap_or_default().try_into()?,
             ..Self::new(&wire.binary)?
         };
         spec.check()?;
@@ -192,7 +225,40 @@ impl From<ProcSpec> for proto::ProcSpec {
             memory_bytes: spec.memory_bytes,
             grace_ms: Some(u32::try_from(spec.grace.as_millis()).unwrap_or(u32::MAX)),
             principal: spec.principal.map(|principal| principal.to_string()).unwrap_or_default(),
+            restart: (spec.restart != Restart::Never).then(|| spec.restart.into()),
         }
+    }
+}
+
+impl TryFrom<proto::Restart> for Restart {
+    type Error = Error;
+
+    fn try_from(wire: proto::Restart) -> Result<Self, Error> {
+        use proto::restart::When;
+        let proto::Restart { when, limit } = wire;
+        match (When::try_from(when), limit) {
+            (Ok(When::Never), 0) => Ok(Self::Never),
+            (Ok(When::Always), 0) => Ok(Self::Always),
+            (Ok(When::OnFailure), 0) => Ok(Self::ON_FAILURE),
+            (Ok(When::OnFailure), limit) => Ok(Self::OnFailure { limit }),
+            (Ok(_), limit) => Err(Error::new(
+                Code::Invalid,
+                format!("restart: a limit of {limit} goes with on-failure alone; leave it out"),
+            )),
+            (Err(_), _) => Err(Error::new(Code::Invalid, format!("restart: {when} is not a policy"))),
+        }
+    }
+}
+
+impl From<Restart> for proto::Restart {
+    fn from(restart: Restart) -> Self {
+        use proto::restart::When;
+        let (when, limit) = match restart {
+            Restart::Never => (When::Never, 0),
+            Restart::OnFailure { limit } => (When::OnFailure, limit),
+            Restart::Always => (When::Always, 0),
+        };
+        Self { when: when.into(), limit }
     }
 }
 
@@ -212,7 +278,11 @@ mod tests {
     #[test]
     fn a_spec_survives_the_wire() {
         let spec = spec().args(["-x", "1"]).env("A", "b").latency_critical(250).grace(Duration::ZERO);
-        assert_eq!(ProcSpec::try_from(proto::ProcSpec::from(spec.clone())), Ok(spec));
+        for restart in [Restart::Never, Restart::ON_FAILURE, Restart::OnFailure { limit: 3 }, Restart::Always]
+        {
+            let spec = spec.clone().restart(restart);
+            assert_eq!(ProcSpec::try_from(proto::ProcSpec::from(spec.clone())), Ok(spec));
+        }
     }
 
     #[test]
@@ -228,6 +298,12 @@ mod tests {
         check(spec().env("A=B", "c"), "env");
         check(spec().args(["x".repeat(MAX_ARGS)]), "args");
         check(spec().env("A", "x".repeat(MAX_ARGS)), "env");
+        check(spec().restart(Restart::OnFailure { limit: MAX_RESTARTS + 1 }), "restart: a limit of 1001");
+        let restart =
+            |when, limit| proto::ProcSpec { restart: Some(proto::Restart { when, limit }), ..spec().into() };
+        check(restart(0, 3), "restart: a limit of 3 goes with on-failure");
+        check(restart(2, 3), "restart: a limit of 3 goes with on-failure");
+        check(restart(9, 0), "restart: 9 is not a policy");
         check(proto::ProcSpec { principal: "../x".into(), ..spec().into() }, "principal");
     }
 }

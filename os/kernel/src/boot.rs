@@ -70,6 +70,7 @@ async fn serve(options: &Options, state: State, log: File) -> Result<()> {
         tokio::spawn(listen::serve(Arc::clone(&kernel), listener)),
         tokio::spawn(schedule::measure_idle(Arc::clone(&kernel))),
         tokio::spawn(schedule::measure_use(Arc::clone(&kernel))),
+        tokio::spawn(crate::kernel::sweep(Arc::clone(&kernel))),
     ];
     println!("ready");
     std::io::stdout().flush().context("cannot say that the kernel is ready")?;

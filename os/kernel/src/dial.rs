@@ -3,7 +3,11 @@
 //! This is the only part of the kernel that knows where a server is.
 
 use crate::kernel::Kernel;
+use crate::realm::Tenant;
 use crate::service::bin::BinTree;
+use crate::service::machine::MachineFiles;
+use crate::service::procs::ProcFiles;
+use crate::service::tree::Tree;
 use crate::session::Client;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use sigma_abi::frame::{Frame, Kind};
@@ -36,8 +40,8 @@ pub(crate) async fn dial(kernel: &Arc<Kernel>, client: &Client, path: &Path) -> 
             proc.meets_named();
         }
         introduce(&realm.root().await?.door, &mount, &client.caller)?
-    } else if let Some(binaries) = realm.is_bin(&mount) {
-        serve_here(&BinTree(binaries), &client.caller)?
+    } else if let Some(tree) = own_tree(kernel, &realm, &mount) {
+        serve_here(&*tree, &client.caller)?
     } else if realm.is_ux(kernel, &mount) {
         introduce(&realm.ux(kernel)?.door().await?, &mount, &client.caller)?
     } else {
@@ -45,6 +49,17 @@ pub(crate) async fn dial(kernel: &Arc<Kernel>, client: &Client, path: &Path) -> 
         introduce(&door_of(kernel, client, &mount, &endpoint)?, &mount, &client.caller)?
     };
     Ok(Dialled { mount: resolved.mount, rest: resolved.rest, socket })
+}
+
+/// The tree at a mount that the kernel serves itself.
+fn own_tree(kernel: &Arc<Kernel>, realm: &Arc<Tenant>, mount: &Path) -> Option<Box<dyn Accept>> {
+    let machine = format!("/machine/{}", kernel.capacity.id);
+    Some(match mount.as_str() {
+        "/bin" => Box::new(BinTree(realm.binaries())),
+        "/proc" => Box::new(Tree(ProcFiles { kernel: Arc::clone(kernel), realm: Arc::downgrade(realm) })),
+        path if path == machine => Box::new(Tree(MachineFiles(Arc::clone(kernel)))),
+        _ => return None,
+    })
 }
 
 /// The door of the proc that is mounted at `mount`.
@@ -56,6 +71,8 @@ fn door_of(kernel: &Kernel, client: &Client, mount: &Path, endpoint: &proto::End
     }
     let proc = kernel.procs.find(client.realm()?, pid).map_err(|_| dead())?;
     let door = proc.lock().running.as_ref().and_then(|running| running.door.clone());
+    // What an earlier life of it advertised is not the business of this one.
+    let door = door.filter(|_| endpoint.generation == u64::from(proc.restarts()));
     door.filter(|door| door.closed().is_none()).ok_or_else(dead)
 }
 

@@ -30,6 +30,9 @@ pub(crate) const PREPARED_LC: usize = 4;
 /// After a launch, how long until the pool is filled again: the launched proc goes first.
 const REFILL_DELAY: Duration = Duration::from_millis(1);
 
+/// Launchers that may end one after the other before one is used, until what waits for them is told.
+const MOST_STILLBORN: usize = 16;
+
 /// Launchers that are asked for at once for a backlog.
 const MOST_ASKED: usize = 32;
 
@@ -59,9 +62,23 @@ pub(crate) struct Jail {
 #[derive(Debug, Default)]
 struct State {
     control: Option<Connection>,
+    /// Counts the lives of the jail: processes are numbered anew in each.
+    life: u64,
     pools: [Pool; 2],
+    /// Launchers that are being placed; true once one of them has ended.
+    placing: HashMap<i32, bool>,
+    /// Launchers that ended before they could be used, one after the other.
+    stillborn: usize,
     /// Procs by their process in the jail.
     running: HashMap<i32, Arc<Proc>>,
+}
+
+/// Why a launcher was not placed.
+#[derive(Debug)]
+enum Unplaced {
+    /// It ended.
+    Ended,
+    Failed(String),
 }
 
 #[derive(Debug, Default)]
@@ -128,7 +145,10 @@ impl Jail {
             let pool = &mut state.pools[class as usize];
             let launcher = pool.ready.pop_front();
             match &launcher {
-                Some(launcher) => drop(state.running.insert(launcher.process, Arc::clone(&proc))),
+                Some(launcher) => {
+                    state.stillborn = 0;
+                    state.running.insert(launcher.process, Arc::clone(&proc));
+                }
                 None => pool.due.push_back(Arc::clone(&proc)),
             }
             launcher
@@ -188,33 +208,95 @@ impl Jail {
         }
     }
 
-    /// A launcher stands ready.
-    fn ready(&self, kernel: &Arc<Kernel>, class: proto::Class, launcher: Launcher) {
+    /// A launcher begins to be placed: in which life of the jail.
+    fn placing(&self, process: i32) -> u64 {
+        let mut state = self.lock();
+        state.placing.insert(process, false);
+        state.life
+    }
+
+    /// A launcher was placed, and stands ready unless it, or its jail, has ended meanwhile.
+    fn ready(self: &Arc<Self>, kernel: &Arc<Kernel>, life: u64, class: proto::Class, launcher: Launcher) {
         let due = {
             let mut state = self.lock();
-            if state.control.is_none() {
+            if state.control.is_none() || state.life != life {
                 launch::discard(kernel, launcher);
                 return;
             }
+            let ended = state.placing.remove(&launcher.process) == Some(true);
             let pool = &mut state.pools[class as usize];
             pool.asked = pool.asked.saturating_sub(1);
-            let Some(proc) = pool.due.pop_front() else {
-                pool.ready.push_back(launcher);
-                return;
-            };
-            state.running.insert(launcher.process, Arc::clone(&proc));
-            (proc, launcher)
+            match ended {
+                true => Err(launcher),
+                false => match pool.due.pop_front() {
+                    Some(proc) => {
+                        state.running.insert(launcher.process, Arc::clone(&proc));
+                        state.stillborn = 0;
+                        Ok((proc, launcher))
+                    }
+                    None => {
+                        pool.ready.push_back(launcher);
+                        return;
+                    }
+                },
+            }
         };
-        launch::launch(kernel, &due.0, due.1);
+        match due {
+            Ok((proc, launcher)) => launch::launch(kernel, &proc, launcher),
+            Err(launcher) => {
+                launch::discard(kernel, launcher);
+                self.stillborn(kernel, class);
+            }
+        }
     }
 
-    /// A launcher could not be made: what waits for one cannot run.
-    fn refused(&self, kernel: &Arc<Kernel>, class: proto::Class, reason: &str) {
-        let due: Vec<_> = {
+    /// A launcher was not placed.
+    fn unplaced(
+        self: &Arc<Self>,
+        kernel: &Arc<Kernel>,
+        life: u64,
+        class: proto::Class,
+        process: i32,
+        why: Unplaced,
+    ) {
+        {
             let mut state = self.lock();
+            // What an earlier life was asked for has been told with its end.
+            if state.control.is_none() || state.life != life {
+                return;
+            }
+            state.placing.remove(&process);
             let pool = &mut state.pools[class as usize];
             pool.asked = pool.asked.saturating_sub(1);
-            pool.due.drain(..).collect()
+        }
+        match why {
+            Unplaced::Ended => self.stillborn(kernel, class),
+            Unplaced::Failed(reason) => {
+                tracing::error!(realm = %self.realm, reason, "a launcher cannot be used");
+                self.refuse(kernel, class, &reason);
+            }
+        }
+    }
+
+    /// A launcher has ended before it was used. Another one is made, unless that happens to all of them.
+    fn stillborn(self: &Arc<Self>, kernel: &Arc<Kernel>, class: proto::Class) {
+        let many = {
+            let mut state = self.lock();
+            state.stillborn += 1;
+            state.stillborn >= MOST_STILLBORN
+        };
+        match many {
+            true => self.refuse(kernel, class, "the launchers of its jail end before they can be used"),
+            false => self.refill(class),
+        }
+    }
+
+    /// What waits for a launcher cannot run.
+    fn refuse(&self, kernel: &Arc<Kernel>, class: proto::Class, reason: &str) {
+        let due: Vec<_> = {
+            let mut state = self.lock();
+            state.stillborn = 0;
+            state.pools[class as usize].due.drain(..).collect()
         };
         for proc in due {
             proc.lock().not_started = Some(reason.to_owned());
@@ -227,7 +309,8 @@ impl Jail {
         let (running, due) = {
             let mut state = self.lock();
             state.control = None;
-            let old = std::mem::take(&mut *state);
+            let next = State { life: state.life + 1, ..State::default() };
+            let old = std::mem::replace(&mut *state, next);
             let slots = old.pools.into_iter().flat_map(|pool| {
                 pool.ready.into_iter().for_each(|launcher| launch::discard(kernel, launcher));
                 pool.due

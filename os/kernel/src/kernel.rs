@@ -2,6 +2,7 @@
 
 use crate::cgroup::{Cgroups, Slot};
 use crate::machine::Capacity;
+use crate::proc::restart::Verdict;
 use crate::proc::table::Table;
 use crate::proc::{Birth, End, Phase, Proc, Timing};
 use crate::realm::Realms;
@@ -18,10 +19,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedMutexGuard};
 
 /// From a proc's word that it ends until the kernel ends it.
 const EXIT_GRACE: Duration = Duration::from_secs(5);
+
+/// From one attempt to tell named of an end to the next.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often it is looked for records that need not be kept any longer.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The signals that end a proc, signal(7).
 pub(crate) const SIGKILL: i32 = 9;
@@ -127,6 +134,7 @@ impl Kernel {
         let spec = ProcSpec::try_from(spec)?;
         let realm = self.realms.find(client.realm()?)?;
         self.scheduler.check(&realm.name, &spec)?;
+        self.procs.check(&realm.name)?;
         let binary = realm.binary(self, &spec.binary).await?;
         let principal = match &spec.principal {
             Some(principal) => principal.clone(),
@@ -139,22 +147,28 @@ impl Kernel {
             spec,
             principal,
             binary,
-            follow: request.follow,
+            follower: request.follow.then(|| client.followed.id()),
             input: request.input,
+            shelf: Arc::clone(&realm.records.shelf),
             timing,
         };
         let proc = Arc::new(Proc::new(birth));
-        self.procs.insert(Arc::clone(&proc))?;
+        realm.records.spawned(proc.pid, proc.parent, &proc.info(String::new()))?;
+        self.procs.insert(Arc::clone(&proc));
         if request.follow {
             client.followed.add(Arc::clone(&proc));
         }
+        self.enqueue(&proc);
+        Ok(proc.pid)
+    }
+
+    fn enqueue(self: &Arc<Self>, proc: &Proc) {
         self.schedule(Event::Queued {
             pid: proc.pid,
             realm: proc.realm.clone(),
             class: proc.spec.class,
             memory_bytes: proc.spec.memory_bytes,
         });
-        Ok(proc.pid)
     }
 
     /// The policy has admitted a proc.
@@ -187,7 +201,9 @@ impl Kernel {
         let running = proc.lock().running.as_ref().map(|running| running.process);
         match (phase, running) {
             (Phase::Queued, _) => {
-                proc.lock().said = Some(Status::killed("while it was queued"));
+                let pause = proc.lock().pause.is_some();
+                let when = if pause { "while it waited to be started again" } else { "while it was queued" };
+                proc.lock().said = Some(Status::killed(when));
                 self.exited(proc, End::Signal(SIGKILL));
             }
             (_, None) => {
@@ -241,37 +257,100 @@ impl Kernel {
 
     /// The process of a proc has ended, or there will be none.
     pub(crate) fn exited(self: &Arc<Self>, proc: &Arc<Proc>, end: End) {
-        self.finish(proc, end);
+        if !proc.has_exited() {
+            self.life_ended(proc, end);
+        }
         self.schedule(Event::Ended { pid: proc.pid });
     }
 
-    pub(crate) fn finish(self: &Arc<Self>, proc: &Arc<Proc>, end: End) {
-        let (running, tasks) = {
-            let mut inner = proc.lock();
-            inner.timing.exited = Some(Instant::now());
-            if let Some(killer) = inner.killer.take() {
-                killer.abort();
-            }
-            (inner.running.take(), std::mem::take(&mut inner.tasks))
-        };
-        let slot = running.and_then(|running| running.slot);
+    fn life_ended(self: &Arc<Self>, proc: &Arc<Proc>, end: End) {
+        let slot = proc.lock().running.take().and_then(|running| running.slot);
         let end =
             self.out_of_memory(proc, slot.as_ref()).filter(|_| end == End::Signal(SIGKILL)).unwrap_or(end);
-        let status = proc.verdict(end);
-        if !proc.advance(Phase::Exited(status)) {
-            return;
-        }
-        self.procs.ended(proc);
         if let Some(slot) = slot {
             self.remove_slot(slot);
         }
-        tokio::spawn(drain(Arc::clone(proc), tasks));
+        let status = proc.verdict(end);
+        match proc.judge(status.clone()) {
+            Verdict::End(status) => self.conclude(proc, status),
+            Verdict::Again { pause, row } => {
+                let text = format!("its restart after {pause:?}, since it ended: {status}");
+                proc.lay_down(row, text);
+                let drained = Arc::clone(&proc.draining).try_lock_owned();
+                tokio::spawn(Arc::clone(self).start_again(Arc::clone(proc), pause, drained.ok()));
+            }
+        }
+    }
+
+    /// A proc has ended for good.
+    pub(crate) fn conclude(self: &Arc<Self>, proc: &Arc<Proc>, status: Status) {
+        let tasks = {
+            let mut inner = proc.lock();
+            inner.timing.exited = Some(Instant::now());
+            inner.pause = None;
+            if let Some(killer) = inner.killer.take() {
+                killer.abort();
+            }
+            std::mem::take(&mut inner.tasks)
+        };
+        let realm = self.realms.find(&proc.realm).ok();
+        // What others learn is written down before.
+        if let Some(realm) = &realm {
+            realm.records.ended(proc.pid, proc.end_info(&status));
+        }
+        proc.advance(Phase::Exited(status));
+        self.procs.ended(proc);
+        tokio::spawn(Arc::clone(self).drain(Arc::clone(proc), tasks));
         if proc.known_to_named.load(Ordering::Relaxed)
-            && let Ok(realm) = self.realms.find(&proc.realm)
+            && let Some(realm) = realm
         {
             let pid = proc.pid;
             tokio::spawn(async move { realm.ended(pid).await });
         }
+    }
+
+    /// Gives a proc its next life, once nothing is left of the one before.
+    async fn start_again(
+        self: Arc<Self>,
+        proc: Arc<Proc>,
+        pause: Duration,
+        drained: Option<OwnedMutexGuard<()>>,
+    ) {
+        let mut tasks = {
+            let mut inner = proc.lock();
+            if let Some(killer) = inner.killer.take() {
+                killer.abort();
+            }
+            std::mem::take(&mut inner.tasks)
+        };
+        let tidied = async {
+            while tasks.join_next().await.is_some() {}
+            drop(drained);
+            // What it held in the namespace is not the next life's: that begins when named has let go of it.
+            while proc.known_to_named.load(Ordering::Relaxed) && !proc.has_exited() {
+                let Ok(realm) = self.realms.find(&proc.realm) else { return };
+                if realm.ended(proc.pid).await {
+                    proc.known_to_named.store(false, Ordering::Relaxed);
+                } else {
+                    tokio::time::sleep(TELL_AGAIN).await;
+                }
+            }
+        };
+        tokio::join!(tidied, tokio::time::sleep(pause));
+        if proc.rise() {
+            self.enqueue(&proc);
+        }
+    }
+
+    /// Lets the last output of a proc arrive, then ends its streams.
+    async fn drain(self: Arc<Self>, proc: Arc<Proc>, mut tasks: tokio::task::JoinSet<()>) {
+        // A follower may take its time to read, so nobody bounds this: the pipes end with the process, which has ended.
+        while tasks.join_next().await.is_some() {}
+        // And that of the life before, where it was killed in the pause after it.
+        drop(proc.draining.lock().await);
+        proc.streams().into_iter().for_each(|stream| stream.end());
+        proc.shelf.ended(proc.pid);
+        self.procs.remove(&proc);
     }
 
     /// Whether the memory limit ended a proc.
@@ -287,25 +366,50 @@ impl Kernel {
         drop(tokio::task::spawn_blocking(move || cgroups.remove(&slot)));
     }
 
-    /// The record of a proc of a realm.
+    /// What is known of a proc of a realm.
     ///
     /// # Errors
-    /// `NotFound`.
-    pub(crate) fn find(&self, realm: &Realm, pid: &str) -> Result<Arc<Proc>> {
-        self.procs.find(realm, pid.parse()?)
+    /// `NotFound`: also for a proc of another realm, of which a tenant learns nothing.
+    pub(crate) fn find(&self, realm: &Realm, pid: Pid) -> Result<Known> {
+        if let Ok(proc) = self.procs.find(realm, pid) {
+            return Ok(Known::Live(proc));
+        }
+        match self.realms.find(realm)?.records.find(pid)? {
+            Some(info) => Ok(Known::Ended(Box::new(info))),
+            None => Err(crate::proc::table::unknown(pid)),
+        }
     }
 
-    pub(crate) fn info(&self, proc: &Proc) -> proto::ProcInfo {
-        let (waiting_for, served) = self.scheduler.explain(proc.pid);
-        proto::ProcInfo { served, ..proc.info(waiting_for) }
+    /// The spec and state of a proc.
+    ///
+    /// # Errors
+    /// As [`Kernel::find`].
+    pub(crate) fn info(&self, realm: &Realm, pid: Pid) -> Result<proto::ProcInfo> {
+        Ok(match self.find(realm, pid)? {
+            Known::Live(proc) => {
+                let (waiting_for, served) = self.scheduler.explain(pid);
+                proto::ProcInfo { served, ..proc.info(waiting_for) }
+            }
+            Known::Ended(info) => *info,
+        })
     }
 }
 
-/// Lets the last output of a proc arrive, then ends its streams.
-async fn drain(proc: Arc<Proc>, mut tasks: tokio::task::JoinSet<()>) {
-    let all = async { while tasks.join_next().await.is_some() {} };
-    // A follower may take its time to read, so nobody bounds this: the pipes end with the process, which has ended.
-    all.await;
-    proc.stdout.end();
-    proc.stderr.end();
+/// What is known of a proc.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// It lives, or its last output is still on its way.
+    Live(Arc<Proc>),
+    /// Its record.
+    Ended(Box<proto::ProcInfo>),
+}
+
+/// Drops records that need not be kept any longer, from time to time.
+pub(crate) async fn sweep(kernel: Arc<Kernel>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        for realm in kernel.realms.list() {
+            realm.records.sweep();
+        }
+    }
 }

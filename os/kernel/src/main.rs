@@ -19,6 +19,7 @@ mod machine;
 mod output;
 mod proc;
 mod realm;
+mod record;
 mod schedule;
 mod service;
 mod session;

@@ -2,20 +2,24 @@
 //!
 //! ```text
 //!   Queued ──admit──▶ Starting ──started()/exec of a plain binary──▶ Running ──▶ Exited{Ok|Err|Killed|Crashed}
-//!      └───────────────kill, cannot ever fit, machine lost─────────────────────────▲
+//!    ▲ └───────────────kill, cannot ever fit, machine lost─────────────┼───────────▲
+//!    └──────────────────restart policy, after a pause──────────────────┘
 //! ```
 //!
-//! Guarantees: a phase never goes back; the first word on how a proc ends counts; every exit has a cause.
+//! Guarantees: within a life a phase never goes back; the first word on how a life ends counts; every exit has a cause; a
+//! proc that has exited stays so.
 
+pub(crate) mod restart;
 pub(crate) mod table;
 
 use crate::binary::Binary;
 use crate::cgroup::Slot;
 use crate::output::Stream;
+use crate::output::shelf::{Shelf, Which};
 use sigma_abi::{Cause, Pid, Principal, ProcSpec, Realm, Status, proto};
 use sigmaos::wire::Connection;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::net::unix::pipe::Sender;
 use tokio::sync::watch;
@@ -43,8 +47,14 @@ pub(crate) struct Proc {
     pub(crate) phase: watch::Sender<Phase>,
     /// Somebody asked for its end.
     pub(crate) kill: watch::Sender<bool>,
-    pub(crate) stdout: std::sync::Arc<Stream>,
-    pub(crate) stderr: std::sync::Arc<Stream>,
+    pub(crate) stdout: Arc<Stream>,
+    pub(crate) stderr: Arc<Stream>,
+    /// Where its output is kept.
+    pub(crate) shelf: Arc<Shelf>,
+    /// Held until the last output of a life has arrived that is not the last one.
+    pub(crate) draining: Arc<tokio::sync::Mutex<()>>,
+    /// How often it was started again: which life this is.
+    pub(crate) restarts: AtomicU32,
     /// It has talked to named, which may hold mounts of it.
     pub(crate) known_to_named: AtomicBool,
     /// Its calls that wait for a child.
@@ -66,6 +76,14 @@ pub(crate) struct Inner {
     pub(crate) killer: Option<AbortHandle>,
     /// Copies its output.
     pub(crate) tasks: JoinSet<()>,
+    /// It has started in this life or one before.
+    pub(crate) has_started: bool,
+    /// Its input has ended; a later life gets none.
+    pub(crate) input_ended: bool,
+    /// Restarts in a row that have failed.
+    pub(crate) row: u32,
+    /// Between two lives: what it waits for.
+    pub(crate) pause: Option<String>,
 }
 
 /// The process of a proc.
@@ -75,7 +93,7 @@ pub(crate) struct Running {
     pub(crate) process: i32,
     pub(crate) door: Option<Connection>,
     pub(crate) slot: Option<Slot>,
-    pub(crate) stdin: Option<std::sync::Arc<tokio::sync::Mutex<Option<Sender>>>>,
+    pub(crate) stdin: Option<Arc<tokio::sync::Mutex<Option<Sender>>>>,
 }
 
 /// When each step of a start was reached.
@@ -109,6 +127,11 @@ impl Default for Timing {
 }
 
 impl Timing {
+    /// The stamps of a proc that is to be started again.
+    fn again(self) -> Self {
+        Self { spawned: self.spawned, spawned_ms: self.spawned_ms, ..Self::default() }
+    }
+
     fn to_proto(self) -> proto::Timing {
         let since = |at: Option<Instant>| at.map_or(0, |at| (at - self.spawned).as_micros().max(1) as u64);
         proto::Timing {
@@ -132,16 +155,19 @@ pub(crate) struct Birth {
     pub(crate) spec: ProcSpec,
     pub(crate) principal: Principal,
     pub(crate) binary: Binary,
-    pub(crate) follow: bool,
+    /// The client that follows its output from the first byte on.
+    pub(crate) follower: Option<u64>,
     pub(crate) input: bool,
+    /// Where its output is kept.
+    pub(crate) shelf: Arc<Shelf>,
     /// When the call came in.
     pub(crate) timing: Timing,
 }
 
 impl Proc {
     pub(crate) fn new(birth: Birth) -> Self {
-        let Birth { pid, realm, parent, spec, principal, binary, follow, input, timing } = birth;
-        let stream = || std::sync::Arc::new(if follow { Stream::followed() } else { Stream::default() });
+        let Birth { pid, realm, parent, spec, principal, binary, follower, input, shelf, timing } = birth;
+        let stream = |which| Arc::new(Stream::new(&shelf, pid, which, follower));
         Self {
             pid,
             realm,
@@ -152,8 +178,11 @@ impl Proc {
             wants_input: input,
             phase: watch::Sender::new(Phase::Queued),
             kill: watch::Sender::new(false),
-            stdout: stream(),
-            stderr: stream(),
+            stdout: stream(Which::Stdout),
+            stderr: stream(Which::Stderr),
+            shelf,
+            draining: Arc::default(),
+            restarts: AtomicU32::new(0),
             known_to_named: AtomicBool::new(false),
             waits: AtomicUsize::new(0),
             inner: Mutex::new(Inner { timing, ..Inner::default() }),
@@ -178,7 +207,66 @@ impl Proc {
     /// It has started.
     pub(crate) fn started(&self) {
         if self.advance(Phase::Running) {
-            self.lock().timing.started = Some(Instant::now());
+            let mut inner = self.lock();
+            inner.timing.started = Some(Instant::now());
+            inner.has_started = true;
+        }
+    }
+
+    /// What is to become of it after a life that ended like this.
+    pub(crate) fn judge(&self, status: Status) -> restart::Verdict {
+        if *self.kill.borrow() {
+            return restart::Verdict::End(status);
+        }
+        let inner = self.lock();
+        let lasted = inner.timing.started.map(|started| started.elapsed());
+        let life = restart::Life { status, lasted, row: inner.row, restarts: self.restarts() };
+        restart::judge(self.spec.restart, life)
+    }
+
+    /// A life has ended, and another is to come: it waits for it, and has the stamps of its spawn alone.
+    pub(crate) fn lay_down(&self, row: u32, pause: String) {
+        {
+            let mut inner = self.lock();
+            inner.timing = inner.timing.again();
+            (inner.row, inner.pause) = (row, Some(pause));
+        }
+        self.phase.send_if_modified(|phase| {
+            let lives = !matches!(phase, Phase::Exited(_));
+            if lives {
+                *phase = Phase::Queued;
+            }
+            lives
+        });
+    }
+
+    /// The pause is over; false where it has exited meanwhile.
+    pub(crate) fn rise(&self) -> bool {
+        self.lock().pause = None;
+        let rises = !self.has_exited();
+        if rises {
+            self.restarts.fetch_add(1, Ordering::Relaxed);
+        }
+        rises
+    }
+
+    pub(crate) fn restarts(&self) -> u32 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Whether there is a process, or may be one at any moment.
+    pub(crate) fn is_active(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Starting | Phase::Running)
+    }
+
+    pub(crate) fn streams(&self) -> [&Arc<Stream>; 2] {
+        [&self.stdout, &self.stderr]
+    }
+
+    pub(crate) fn stream(&self, which: Which) -> &Arc<Stream> {
+        match which {
+            Which::Stdout => &self.stdout,
+            Which::Stderr => &self.stderr,
         }
     }
 
@@ -216,7 +304,14 @@ impl Proc {
         }
     }
 
-    pub(crate) fn info(&self, waiting_for: String) -> proto::ProcInfo {
+    pub(crate) fn info(&self, mut waiting_for: String) -> proto::ProcInfo {
+        let (timing, has_started) = {
+            let inner = self.lock();
+            if let Some(pause) = &inner.pause {
+                waiting_for.clone_from(pause);
+            }
+            (inner.timing.to_proto(), inner.has_started)
+        };
         let (state, status) = match &*self.phase.borrow() {
             Phase::Queued => (proto::State::Queued, None),
             Phase::Starting => (proto::State::Starting, None),
@@ -228,11 +323,25 @@ impl Proc {
             spec: Some(self.spec.clone().into()),
             state: state.into(),
             status,
-            timing: Some(self.lock().timing.to_proto()),
+            timing: Some(timing),
             parent: self.parent.map(|pid| pid.to_string()).unwrap_or_default(),
             waiting_for,
             served: String::new(),
+            principal: self.principal.to_string(),
+            restarts: self.restarts(),
+            digest: self.binary.digest.clone(),
+            has_started,
         }
+    }
+
+    /// How it ended, for its record, which has its spec already.
+    pub(crate) fn end_info(&self, status: &Status) -> proto::ProcInfo {
+        let ended = proto::ProcInfo {
+            state: proto::State::Exited.into(),
+            status: Some(status.clone().into()),
+            ..self.info(String::new())
+        };
+        proto::ProcInfo { spec: None, parent: String::new(), ..ended }
     }
 
     pub(crate) fn caller(&self, machine: String) -> proto::Caller {
@@ -243,6 +352,7 @@ impl Proc {
             class: self.spec.class.to_proto().into(),
             machine,
             kernel: false,
+            generation: self.restarts().into(),
         }
     }
 

@@ -11,6 +11,7 @@ mod store;
 use crate::binary::{Binaries, Binary};
 use crate::jail::Jail;
 use crate::kernel::Kernel;
+use crate::record::Records;
 use crate::state;
 use crate::supervise::{START_DEADLINE, Server};
 use sigma_abi::layer::Layer;
@@ -36,6 +37,8 @@ pub(crate) struct Tenant {
     pub(crate) name: Realm,
     pub(crate) jail: Arc<Jail>,
     pub(crate) named: Server,
+    /// What is kept of its procs.
+    pub(crate) records: Arc<Records>,
     binaries: Arc<Binaries>,
     ux: Mutex<Option<Arc<Server>>>,
     /// The life of named, once the realm's top is laid out.
@@ -101,7 +104,7 @@ impl Realms {
         let tenant = self.find(name)?;
         let aside = store::move_aside(&kernel.state, name).map_err(internal)?;
         self.lock().remove(name);
-        for proc in kernel.procs.list(name, false) {
+        for proc in kernel.procs.list(name) {
             kernel.kill(&proc);
         }
         tenant.stop(kernel);
@@ -127,6 +130,7 @@ impl Tenant {
         let name = &record.name;
         let binaries = Arc::new(Binaries::open(record.dir.join("bin"), kernel.state.blobs())?);
         state::make_dir(&record.dir.join("ux"))?;
+        let records = Arc::new(Records::open(&record.dir.join("proc"))?);
         let jail = kernel.program(&format!("jail of {name}"), "jail", jail_args(kernel, record))?;
         let store = vec!["--store".to_owned(), record.dir.join("named.redb").display().to_string()];
         let named = Server::start(kernel.program_of(name, "named", store)?);
@@ -137,6 +141,7 @@ impl Tenant {
             name: name.clone(),
             jail: Jail::start(kernel, name, jail),
             named,
+            records,
             binaries,
             ux: Mutex::new(None),
             root,
@@ -182,21 +187,23 @@ impl Tenant {
         waited.map_err(|error| error.context(format!("the namespace of realm {}", self.name)))
     }
 
-    /// Tells named that a proc or tool has ended. A named that is told nothing, since it dies now, is told at its next start
+    /// Tells named that a proc or tool has ended; false where it could not be told. One that dies now is told at its next start
     /// who lives.
-    pub(crate) async fn ended(&self, pid: Pid) {
+    pub(crate) async fn ended(&self, pid: Pid) -> bool {
         let told = async {
             let root = self.root().await?;
             NamedControlClient(root.device).ended(proto::EndedRequest { pid: pid.to_string() }).await
         };
-        if let Err(error) = told.await {
+        let told = told.await;
+        if let Err(error) = &told {
             tracing::warn!(realm = %self.name, %pid, %error, "named was not told of an end");
         }
+        told.is_ok()
     }
 
-    /// The programs, where `mount` is theirs.
-    pub(crate) fn is_bin(&self, mount: &Path) -> Option<Arc<Binaries>> {
-        (*mount == bin()).then(|| Arc::clone(&self.binaries))
+    /// The programs.
+    pub(crate) fn binaries(&self) -> Arc<Binaries> {
+        Arc::clone(&self.binaries)
     }
 
     /// Whether `mount` is the files of the realm on this machine.
@@ -220,6 +227,7 @@ impl Tenant {
 
     /// Ends what runs for the realm.
     pub(crate) fn stop(&self, kernel: &Arc<Kernel>) {
+        self.records.close();
         self.jail.stop(kernel);
         self.named.stop();
         if let Some(ux) = self.ux.lock().unwrap_or_else(PoisonError::into_inner).take() {

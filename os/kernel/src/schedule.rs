@@ -4,7 +4,7 @@ use crate::cgroup::{Cgroups, Slot};
 use crate::kernel::{Kernel, SIGKILL};
 use crate::machine::{Capacity, IdleMeter, used_us};
 use crate::proc::{End, Proc};
-use sigma_abi::{Cause, Pid, ProcSpec, Realm, Result};
+use sigma_abi::{Cause, Pid, ProcSpec, Realm, Result, Status};
 use sigma_schedd::{Action, Event, Load, Machine, Policy};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,8 +81,7 @@ impl Kernel {
             match action {
                 Action::Start { .. } => self.start(&proc),
                 Action::Refuse { reason, .. } => {
-                    proc.lock().not_started = Some(reason.message);
-                    self.finish(&proc, End::Signal(SIGKILL));
+                    self.conclude(&proc, Status::crashed(Cause::NotStarted(reason.message)));
                 }
                 Action::Evict { for_pid, .. } => self.evict(&proc, for_pid),
                 Action::Demote { .. } | Action::Restore { .. } => self.serve(&proc),

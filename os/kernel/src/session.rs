@@ -8,11 +8,13 @@ use crate::service::proc::Procs;
 use crate::supervise::Life;
 use crate::tools::Tool;
 use sigma_abi::frame::Frame;
-use sigma_abi::{Code, Error, Realm, Result, proto};
+use sigma_abi::{Code, Error, Pid, Realm, Result, proto};
 use sigmaos::rpc::{Request, Response, Service};
 use sigmaos::serve::Services;
 use sigmaos::stub::{AdminServer, LinkServer, ProcServer};
 use sigmaos::wire::{Connection, Driver, Session, hello, read_hello};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
@@ -31,23 +33,38 @@ pub(crate) struct Client {
     pub(crate) _life: Option<Arc<Tool>>,
 }
 
-/// The procs that a client spawned to follow their output.
-#[derive(Debug, Default)]
-pub(crate) struct Followed(Mutex<Vec<Arc<Proc>>>);
+/// The procs whose output a client follows.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    /// What the client is called at the streams.
+    id: u64,
+    procs: Mutex<BTreeMap<Pid, Arc<Proc>>>,
+}
+
+impl Default for Followed {
+    fn default() -> Self {
+        static CLIENTS: AtomicU64 = AtomicU64::new(0);
+        Self { id: CLIENTS.fetch_add(1, Ordering::Relaxed), procs: Mutex::default() }
+    }
+}
 
 impl Followed {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
     pub(crate) fn add(&self, proc: Arc<Proc>) {
-        let mut procs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        procs.retain(|proc| !proc.has_exited());
-        procs.push(proc);
+        let mut procs = self.procs.lock().unwrap_or_else(PoisonError::into_inner);
+        procs.retain(|_, proc| proc.streams().iter().any(|stream| !stream.has_ended()));
+        procs.insert(proc.pid, proc);
     }
 }
 
 impl Drop for Followed {
     fn drop(&mut self) {
-        for proc in self.0.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            proc.stdout.unfollow();
-            proc.stderr.unfollow();
+        let procs = std::mem::take(&mut *self.procs.lock().unwrap_or_else(PoisonError::into_inner));
+        for proc in procs.into_values() {
+            proc.streams().into_iter().for_each(|stream| stream.unfollow(self.id));
         }
     }
 }
@@ -151,6 +168,7 @@ pub(crate) fn operator_caller(kernel: &Kernel, realm: Option<&Realm>) -> proto::
         class: proto::Class::Lc.into(),
         machine: kernel.capacity.id.to_string(),
         kernel: true,
+        generation: 0,
     }
 }
 

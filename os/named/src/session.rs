@@ -237,7 +237,7 @@ impl Namespace for Session {
         let own = proto::Endpoint {
             machine: self.caller.machine.clone(),
             pid: self.caller.pid.clone(),
-            generation: 0,
+            generation: self.caller.generation,
         };
         // Only the kernel speaks for others; what anybody else says of itself is what the kernel wrote.
         let endpoint = endpoint.filter(|_| self.caller.kernel).unwrap_or(own);

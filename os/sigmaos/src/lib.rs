@@ -81,7 +81,7 @@ pub use proc::Output;
 pub use run::{inside, main};
 pub use sigma::Sigma;
 pub use sigma_abi::{
-    Cause, Class, Code, Error, MachineId, Path, Pid, Principal, ProcSpec, Realm, Result, Status,
+    Cause, Class, Code, Error, MachineId, Path, Pid, Principal, ProcSpec, Realm, Restart, Result, Status,
 };
 pub use sigma_abi::{error::code_name, limits, proto};
 pub use watch::DirWatch;

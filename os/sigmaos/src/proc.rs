@@ -39,7 +39,8 @@ impl Sigma {
         self.inner.proc.spawn(request).await?.pid.parse()
     }
 
-    /// Waits until a proc has started: it called `started`, or, for a plain binary, was executed.
+    /// Waits until a proc has started, in its first life or a later one: it called `started`, or, for a plain binary, was
+    /// executed.
     ///
     /// # Errors
     /// `Ended`, telling the status, where it ended before; `NotFound` for an unknown pid.
@@ -47,7 +48,8 @@ impl Sigma {
         self.inner.proc.wait_start(request(pid)).await.map(drop)
     }
 
-    /// Waits until a proc has ended. Any proc of the realm may ask, any number of times.
+    /// Waits until a proc has ended; one that is restarted, until its last end. Any proc of the realm may ask, any number of
+    /// times, also after the kernel was restarted.
     ///
     /// # Errors
     /// `NotFound` for an unknown pid, or one whose status is no longer kept.
@@ -95,20 +97,44 @@ impl Sigma {
         self.inner.proc.info(request(pid)).await
     }
 
-    /// The procs of the realm; with `all` also those that have ended and are still kept.
+    /// The procs of the realm, in the order of their spawn; with `all` also those that have ended and are still kept.
     ///
     /// # Errors
     /// `Unreachable`.
     pub async fn procs(&self, all: bool) -> Result<Vec<proto::ProcInfo>> {
-        Ok(self.inner.proc.list(proto::ListRequest { all }).await?.procs)
+        let mut pages = Vec::new();
+        let mut before = String::new();
+        loop {
+            let page = self.inner.proc.list(proto::ListRequest { all, before }).await?;
+            before = page.procs.first().map(|proc| proc.pid.clone()).unwrap_or_default();
+            let more = page.more && !before.is_empty();
+            pages.push(page.procs);
+            if !more {
+                return Ok(pages.into_iter().rev().flatten().collect());
+            }
+        }
     }
 
-    /// Waits for output of a proc past `offset`, or for its end.
+    /// Waits for output of a proc past `offset`, or for its end. Of what nobody follows head and tail are kept, also when the
+    /// proc has ended.
     ///
     /// # Errors
     /// `NotFound` for an unknown pid.
     pub async fn output(&self, pid: Pid, stderr: bool, offset: u64) -> Result<Output> {
-        let request = proto::OutputRequest { pid: pid.to_string(), stderr, offset };
+        self.read_output(pid, stderr, offset, false).await
+    }
+
+    /// As [`Sigma::output`], and from here on nothing is dropped before this client has read it: a proc that writes faster
+    /// waits. A proc that is spawned with `follow` is followed from its first byte on.
+    ///
+    /// # Errors
+    /// As [`Sigma::output`].
+    pub async fn follow(&self, pid: Pid, stderr: bool, offset: u64) -> Result<Output> {
+        self.read_output(pid, stderr, offset, true).await
+    }
+
+    async fn read_output(&self, pid: Pid, stderr: bool, offset: u64, follow: bool) -> Result<Output> {
+        let request = proto::OutputRequest { pid: pid.to_string(), stderr, offset, follow };
         let reply = self.inner.proc.output_with(request, Bytes::new()).await?;
         Ok(Output { offset: reply.message.offset, bytes: reply.payload, end: reply.message.end })
     }

@@ -5,6 +5,7 @@ mod context;
 mod entries;
 mod files;
 mod options;
+mod proc;
 mod ps;
 mod realm;
 mod report;
@@ -43,6 +44,9 @@ async fn dispatch(options: Options) -> anyhow::Result<ExitCode> {
         Command::Run(run) => return run::run(&context, &run).await,
         Command::Ps { all } => ps::ps(&context, all).await?,
         Command::Why { pid } => why::why(&context, &pid).await?,
+        Command::Logs { pid, follow, stderr } => proc::logs(&context, pid, stderr, follow).await?,
+        Command::Kill { pid, wait } => return proc::kill(&context, pid, wait).await,
+        Command::Wait { pid } => return proc::wait(&context, pid).await,
         Command::Ls { path } => files::list(&context, &path).await?,
         Command::Cat { path } => files::cat(&context, &path).await?,
         Command::Put { file, path } => files::put(&context, &file, &path).await?,

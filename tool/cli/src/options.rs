@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand};
 use sigmaos::limits::DEFAULT_DEADLINE;
+use sigmaos::{Pid, Restart};
 use std::path::PathBuf;
 
 /// A cloud operating system: procs, started in milliseconds, in a namespace that hides machines.
@@ -25,7 +26,7 @@ pub(crate) struct Options {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed; 2 the command line is wrong; 3 no kernel runs; 4 something \
-that was named does not exist. 'sigma run' exits as its proc did: 0 for Ok, 1 for Err, the code of a crash, 128 and the \
+that was named does not exist. 'sigma run', 'wait' and 'kill --wait' exit as the proc did: 0 for Ok, 1 for Err, the code of a crash, 128 and the \
 signal's number, 137 when killed or out of memory, 125 when it never started.";
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +52,25 @@ pub(crate) enum Command {
     },
     /// Say why a proc waits, how a running one is served, or how it ended
     Why { pid: String },
+    /// Write what a proc wrote: the beginning and the end of it, also after its end
+    Logs {
+        pid: Pid,
+        /// And what it writes from now on, whole, until it ends
+        #[arg(long, short)]
+        follow: bool,
+        /// Its standard error, not its standard output
+        #[arg(long)]
+        stderr: bool,
+    },
+    /// Ask a proc to end; after its grace period it is killed
+    Kill {
+        pid: Pid,
+        /// Wait until it has ended, and exit as it did
+        #[arg(long, short)]
+        wait: bool,
+    },
+    /// Wait until a proc has ended, tell how, and exit as it did
+    Wait { pid: Pid },
     /// List a directory of the namespace
     Ls {
         #[arg(default_value = "/")]
@@ -144,6 +164,10 @@ pub(crate) struct Run {
     #[arg(long, value_name = "MS")]
     pub(crate) grace: Option<u64>,
 
+    /// What happens when it has ended by itself: never, on-failure, on-failure:LIMIT or always
+    #[arg(long, value_name = "POLICY", default_value = "never", value_parser = parse_restart)]
+    pub(crate) restart: Restart,
+
     /// Set a variable of its environment
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub(crate) env: Vec<String>,
@@ -236,6 +260,20 @@ fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "more bytes than any machine has".to_owned())
 }
 
+/// A restart policy; `on-failure:3` gives up after 3 restarts in a row.
+fn parse_restart(text: &str) -> Result<Restart, String> {
+    match text.split_once(':') {
+        None if text == "never" => Ok(Restart::Never),
+        None if text == "always" => Ok(Restart::Always),
+        None if text == "on-failure" => Ok(Restart::ON_FAILURE),
+        Some(("on-failure", limit)) => {
+            let limit = limit.parse().map_err(|_| "on-failure:LIMIT takes a number".to_owned())?;
+            Ok(Restart::OnFailure { limit })
+        }
+        _ => Err("never, on-failure, on-failure:LIMIT or always".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,6 +282,17 @@ mod tests {
     #[test]
     fn the_definition_is_consistent() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn restart_policies_are_read() {
+        assert_eq!(parse_restart("never"), Ok(Restart::Never));
+        assert_eq!(parse_restart("always"), Ok(Restart::Always));
+        assert_eq!(parse_restart("on-failure"), Ok(Restart::ON_FAILURE));
+        assert_eq!(parse_restart("on-failure:3"), Ok(Restart::OnFailure { limit: 3 }));
+        for wrong in ["", "sometimes", "always:3", "on-failure:", "on-failure:-1"] {
+            assert!(parse_restart(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub(crate) fn object(proc: &proto::ProcInfo) -> serde_json::Value {
         "status": proc.status.clone().and_then(|status| Status::try_from(status).ok()).map(|status| status.to_string()),
         "waiting_for": proc.waiting_for,
         "served": proc.served,
+        "restarts": proc.restarts,
         "timing": timing(&proc.timing.unwrap_or_default()),
     })
 }

@@ -44,6 +44,7 @@ fn spec(options: &Run, binary: &str) -> Result<ProcSpec> {
     if let Some(mcpu) = options.lc {
         spec = spec.latency_critical(mcpu);
     }
+    spec = spec.restart(options.restart);
     if let Some(grace) = options.grace {
         spec = spec.grace(Duration::from_millis(grace));
     }
@@ -148,7 +149,7 @@ fn summary(info: &proto::ProcInfo, status: &Status) -> String {
     line
 }
 
-fn exit_code(status: &Status) -> ExitCode {
+pub(crate) fn exit_code(status: &Status) -> ExitCode {
     ExitCode::from(match status {
         Status::Ok { .. } => 0,
         Status::Err { .. } => 1,

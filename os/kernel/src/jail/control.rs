@@ -1,10 +1,11 @@
 //! The conversation with a jail.
 
-use super::{Jail, Launcher, launch};
+use super::{Jail, Launcher, Unplaced, launch};
 use crate::kernel::Kernel;
 use crate::proc::End;
 use crate::session;
 use crate::supervise::Program;
+use rustix::io::Errno;
 use sigma_abi::frame::Frame;
 use sigma_abi::limits::DEFAULT_MEMORY;
 use sigma_abi::{Code, Error, Result, proto};
@@ -109,7 +110,8 @@ impl Session for Control {
                     frame.message().map_err(|error| protocol(error.to_string()))?;
                 let fds = <[OwnedFd; 5]>::try_from(fds)
                     .map_err(|_| protocol("a launcher comes with five descriptors".into()))?;
-                tokio::spawn(place(Arc::clone(&self.kernel), Arc::clone(&self.jail), ready, fds));
+                let life = self.jail.placing(ready.process);
+                tokio::spawn(place(Arc::clone(&self.kernel), Arc::clone(&self.jail), life, ready, fds));
                 Ok(())
             }
             "Jail.Exited" => {
@@ -134,6 +136,10 @@ impl Control {
                     launch::discard(&self.kernel, launcher);
                 }
             }
+            // One that is being placed is not used afterwards.
+            if let Some(ended) = state.placing.get_mut(&exited.process) {
+                *ended = true;
+            }
             state.running.remove(&exited.process)
         };
         if let Some(proc) = proc {
@@ -147,31 +153,44 @@ impl Control {
 }
 
 /// Puts a new launcher in its control group and its door to work; then it is ready.
-async fn place(kernel: Arc<Kernel>, jail: Arc<Jail>, ready: proto::LauncherReady, fds: [OwnedFd; 5]) {
+async fn place(
+    kernel: Arc<Kernel>,
+    jail: Arc<Jail>,
+    life: u64,
+    ready: proto::LauncherReady,
+    fds: [OwnedFd; 5],
+) {
     let [door, pidfd, stdin, stdout, stderr] = fds;
     let class = ready.class();
     let grouped = tokio::task::spawn_blocking({
         let (cgroups, realm) = (Arc::clone(&kernel.cgroups), jail.realm.clone());
         move || match cgroups.on() {
             false => Ok(None),
-            true => cgroups.make(&realm, class, os_pid(&pidfd)?, DEFAULT_MEMORY),
+            true => {
+                let process = os_pid(&pidfd).ok_or(Unplaced::Ended)?;
+                cgroups.make(&realm, class, process, DEFAULT_MEMORY).map_err(|error| unplaced(&error, &pidfd))
+            }
         }
     });
     let made = match grouped.await {
-        Ok(Ok(slot)) => with_door(&kernel, ready.process, slot, [door, stdin, stdout, stderr]),
-        Ok(Err(error)) => Err(format!("the sandbox layer \"cgroup\" cannot be set up: {error}")),
-        Err(error) => Err(format!("the control group of a launcher: {error}")),
+        Ok(Ok(slot)) => {
+            with_door(&kernel, ready.process, slot, [door, stdin, stdout, stderr]).map_err(Unplaced::Failed)
+        }
+        Ok(Err(why)) => Err(why),
+        Err(error) => Err(Unplaced::Failed(format!("the control group of a launcher: {error}"))),
     };
     match made {
-        Ok(launcher) => jail.ready(&kernel, class, launcher),
-        // What it was for has been told with the jail's end.
-        Err(reason) if jail.lock().control.is_none() => {
-            tracing::debug!(realm = %jail.realm, reason, "a launcher ended with its jail");
-        }
-        Err(reason) => {
-            tracing::error!(realm = %jail.realm, reason, "a launcher cannot be used");
-            jail.refused(&kernel, class, &reason);
-        }
+        Ok(launcher) => jail.ready(&kernel, life, class, launcher),
+        Err(why) => jail.unplaced(&kernel, life, class, ready.process, why),
+    }
+}
+
+/// Why a launcher could not be put into a group: one that has ended meanwhile cannot be put anywhere.
+fn unplaced(error: &std::io::Error, pidfd: &OwnedFd) -> Unplaced {
+    let gone = error.raw_os_error() == Some(Errno::SRCH.raw_os_error());
+    match gone || os_pid(pidfd).is_none() {
+        true => Unplaced::Ended,
+        false => Unplaced::Failed(format!("the sandbox layer \"cgroup\" cannot be set up: {error}")),
     }
 }
 
@@ -192,10 +211,10 @@ fn with_door(
 }
 
 /// The process of a pidfd as this machine numbers it, pidfd_open(2).
-fn os_pid(pidfd: &OwnedFd) -> std::io::Result<u32> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok());
-    pid.ok_or_else(|| std::io::Error::other("a launcher ended before it was placed"))
+/// `None` where it has ended.
+fn os_pid(pidfd: &OwnedFd) -> Option<u32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
 }
 
 fn protocol(text: String) -> Error {

@@ -73,7 +73,8 @@ fn order(kernel: &Kernel, proc: &Proc) -> std::io::Result<(Frame, Vec<OwnedFd>, 
 fn run(proc: &Arc<Proc>, launcher: Launcher, executed: Option<OwnedFd>) {
     let mut inner = proc.lock();
     // An input that nobody asked for is at its end.
-    let stdin = proc.wants_input.then(|| Sender::from_owned_fd(nonblocking(launcher.stdin)).ok());
+    let wanted = proc.wants_input && !inner.input_ended;
+    let stdin = wanted.then(|| Sender::from_owned_fd(nonblocking(launcher.stdin)).ok());
     inner.running = Some(Running {
         process: launcher.process,
         door: launcher.owner.connection.get().cloned(),
@@ -109,7 +110,7 @@ fn copy(tasks: &mut tokio::task::JoinSet<()>, pipe: OwnedFd, stream: &Arc<Stream
     let stream = Arc::clone(stream);
     match Receiver::from_owned_fd(nonblocking(pipe)) {
         Ok(pipe) => drop(tasks.spawn(async move { stream.pump(pipe).await })),
-        Err(_) => stream.end(),
+        Err(error) => tracing::error!(%error, "a pipe of a proc cannot be read"),
     }
 }
 

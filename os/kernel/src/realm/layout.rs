@@ -64,7 +64,9 @@ impl Layout {
     fn alive(&self) -> proto::AliveRequest {
         let mut pids = vec![self.caller.pid.clone()];
         if let Some(kernel) = self.kernel.upgrade() {
-            pids.extend(kernel.procs.list(&self.realm, false).iter().map(|proc| proc.pid.to_string()));
+            // One that waits for its next life holds nothing.
+            let active = kernel.procs.list(&self.realm).into_iter().filter(|proc| proc.is_active());
+            pids.extend(active.map(|proc| proc.pid.to_string()));
             pids.extend(kernel.tools.list(&self.realm).iter().map(ToString::to_string));
         }
         proto::AliveRequest { machine: self.caller.machine.clone(), pids }
@@ -72,14 +74,18 @@ impl Layout {
 }
 
 async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result<()> {
-    let directory = proto::CreateRequest {
-        path: "/ux".into(),
-        kind: proto::Kind::Directory.into(),
-        perm: 0o66,
-        ..Default::default()
-    };
-    root.create(directory).await?;
-    for path in ["/bin".to_owned(), format!("/ux/{machine}")] {
+    for path in ["/ux", "/machine"] {
+        let directory = proto::CreateRequest {
+            path: path.into(),
+            kind: proto::Kind::Directory.into(),
+            perm: 0o66,
+            ..Default::default()
+        };
+        root.create(directory).await?;
+    }
+    let mounts =
+        ["/bin".to_owned(), "/proc".to_owned(), format!("/ux/{machine}"), format!("/machine/{machine}")];
+    for path in mounts {
         let endpoint = proto::Endpoint { machine: machine.to_owned(), pid: pid.to_owned(), generation: 0 };
         let request =
             proto::MountRequest { path, perm: 0o66, endpoint: Some(endpoint), ..Default::default() };
