@@ -73,6 +73,7 @@ fn always_means_however_it_ends_until_somebody_ends_it() {
     });
 }
 
+/// Bug: word that a life had started, which came after its end, kept the next one from starting.
 #[test]
 fn a_proc_that_waits_for_its_next_life_is_killed_where_it_waits() {
     story(async |machine| {

@@ -30,6 +30,9 @@ const TELL_AGAIN: Duration = Duration::from_secs(1);
 /// How often it is looked for records that need not be kept any longer.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// Exit code of a launcher that could not become a proc.
+const CANNOT_LAUNCH: i32 = 126;
+
 /// The signals that end a proc, signal(7).
 pub(crate) const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -269,6 +272,10 @@ impl Kernel {
             self.out_of_memory(proc, slot.as_ref()).filter(|_| end == End::Signal(SIGKILL)).unwrap_or(end);
         if let Some(slot) = slot {
             self.remove_slot(slot);
+        }
+        // A plain program that ended by itself was executed, whether or not that has been seen.
+        if !proc.binary.program.sdk && matches!(end, End::ExitCode(code) if code != CANNOT_LAUNCH) {
+            proc.started();
         }
         let status = proc.verdict(end);
         match proc.judge(status.clone()) {

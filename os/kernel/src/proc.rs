@@ -204,9 +204,16 @@ impl Proc {
         })
     }
 
-    /// It has started.
+    /// It has started. Word of it that comes when its life has ended is too late: another may be about to begin.
     pub(crate) fn started(&self) {
-        if self.advance(Phase::Running) {
+        let starting = self.phase.send_if_modified(|phase| {
+            let starting = matches!(phase, Phase::Starting);
+            if starting {
+                *phase = Phase::Running;
+            }
+            starting
+        });
+        if starting {
             let mut inner = self.lock();
             inner.timing.started = Some(Instant::now());
             inner.has_started = true;
