@@ -46,8 +46,14 @@ pub(crate) struct Shelf {
 struct Books {
     used: u64,
     sizes: BTreeMap<(Pid, Which), u64>,
-    /// Procs that have ended, in that order.
+    /// Procs that have ended and wrote something, in that order.
     ended: VecDeque<Pid>,
+}
+
+impl Books {
+    fn holds(&self, pid: Pid) -> bool {
+        Which::BOTH.into_iter().any(|which| self.sizes.contains_key(&(pid, which)))
+    }
 }
 
 impl Shelf {
@@ -55,7 +61,7 @@ impl Shelf {
     pub(crate) fn open(dir: &Path, kept: &[Pid], most: u64) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::open(dir, flags, Mode::empty())?;
-        let mut books = Books { ended: kept.to_vec().into(), ..Books::default() };
+        let mut books = Books::default();
         let known: std::collections::HashSet<_> = kept.iter().collect();
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
@@ -68,6 +74,7 @@ impl Shelf {
                 _ => std::fs::remove_file(entry.path())?,
             }
         }
+        books.ended = kept.iter().copied().filter(|pid| books.holds(*pid)).collect();
         Ok(Self { dir: handle, most, books: Mutex::new(books) })
     }
 
@@ -100,14 +107,19 @@ impl Shelf {
 
     /// A proc has ended: its output may make room for others'.
     pub(crate) fn ended(&self, pid: Pid) {
-        self.lock().ended.push_back(pid);
+        let mut books = self.lock();
+        if books.holds(pid) {
+            books.ended.push_back(pid);
+        }
     }
 
     /// The record of a proc is kept no longer.
     pub(crate) fn forget(&self, pid: Pid) {
         let mut books = self.lock();
-        books.ended.retain(|ended| *ended != pid);
-        self.remove(&mut books, pid);
+        if books.holds(pid) {
+            books.ended.retain(|ended| *ended != pid);
+            self.remove(&mut books, pid);
+        }
     }
 
     fn file(&self, pid: Pid, which: Which) -> io::Result<Option<File>> {
