@@ -7,7 +7,7 @@ use sigmaos::{Result, Sigma};
 const REALM: &str = "example";
 
 /// Programs that an example finds in its `/bin`.
-const PROGRAMS: [&str; 1] = ["plain"];
+const PROGRAMS: [&str; 2] = ["actor", "plain"];
 
 /// Runs an example, as a tool in a realm. An error is a failed example.
 pub fn example(body: impl AsyncFnOnce(Sigma) -> Result<()>) {

@@ -1,6 +1,6 @@
 //! What the host sees of a machine: processes, control groups, mounts.
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +40,17 @@ pub fn descendants(of: u32) -> Vec<u32> {
 /// The process below `of` that was executed with this command line.
 pub fn find(of: u32, command_line: &str) -> Option<u32> {
     descendants(of).into_iter().find(|pid| command(*pid) == command_line)
+}
+
+/// The processes below `of` of a program of this name.
+pub fn find_all(of: u32, program: &str) -> Vec<u32> {
+    descendants(of).into_iter().filter(|pid| name(*pid) == program).collect()
+}
+
+/// Kibibytes of memory that a process holds.
+pub fn resident_kib(pid: u32) -> u64 {
+    let field = status(pid, "VmRSS:").expect("a process that lives");
+    field.trim_end_matches("kB").trim().parse().expect("a number")
 }
 
 /// A field of /proc/PID/status, proc_pid_status(5).
@@ -106,6 +117,13 @@ pub fn kill(pid: u32) {
 pub fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
     let _ = kill_process(pid, signal);
+}
+
+/// Limits how large a process may make a file, setrlimit(2); none takes the limit away again.
+pub fn limit_files(pid: u32, bytes: Option<u64>) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let limit = Rlimit { current: bytes, maximum: None };
+    prlimit(pid, Resource::Fsize, limit).expect("a process of this user");
 }
 
 pub fn is_alive(pid: u32) -> bool {

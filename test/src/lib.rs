@@ -6,9 +6,12 @@
 //! - After each story nothing is left of its machine: no process, no control group, no mount.
 
 mod example;
+pub mod followed;
+pub mod history;
 pub mod host;
 mod machine;
 mod python;
+pub mod raw;
 mod story;
 mod tenant;
 

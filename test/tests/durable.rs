@@ -3,7 +3,8 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
-use sigma_test::{Machine, story, within};
+use sigma_test::{Machine, eventually, host, story, within};
+use sigmaos::limits::MAX_NAMED_FILE;
 use sigmaos::proto::{OpenRequest, PutRequest};
 use sigmaos::{Code, Create, Sigma};
 use std::sync::Arc;
@@ -150,9 +151,52 @@ fn a_damaged_namespace_says_so_and_harms_no_other() {
         sigma.put_file("/y", "y").await.unwrap();
         // Whole again, it serves again, without another boot.
         std::fs::write(&file, &whole).unwrap();
-        sigma_test::eventually("the namespace is up again", async || {
+        eventually("the namespace is up again", async || {
             machine.client("a").get_file("/x").await.ok().filter(|file| file == "x")
         })
         .await;
+    });
+}
+
+/// As on a disk that takes no more, which needs no right to mount one: named may not make its file larger than it is. Once the
+/// library refused all that came after a write that failed, and named could not go on when there was room again.
+#[test]
+fn a_disk_that_takes_no_more_is_survived() {
+    story(async |machine| {
+        machine.ok(&["down"]).await;
+        let up = machine.sigma(&["up"]);
+        let mut command = tokio::process::Command::new("sh");
+        // Who ignores SIGXFSZ is told EFBIG instead.
+        command.args(["-c", "trap '' XFSZ && exec \"$@\"", "sh"]).arg(up.as_std().get_program()).arg("up");
+        let done = within("sigma up", command.env("SIGMA_STATE", machine.state()).status()).await;
+        assert!(done.unwrap().success());
+        let tenant = machine.realm("a").await;
+        tenant.sigma.put_file("/kept", "kept").await.unwrap();
+        let mut named = host::find_all(machine.sigmad().await, "named").into_iter();
+        let named = named.find(|pid| host::command(*pid).contains("/realm/a/")).unwrap();
+        let file = machine.state().join("realm/a/named.redb");
+        host::limit_files(named, Some(std::fs::metadata(&file).unwrap().len()));
+        let mut written = 0;
+        let error = loop {
+            let path = format!("/large-{written}");
+            match within("a put", tenant.sigma.put_file(&path, vec![7; MAX_NAMED_FILE])).await {
+                Ok(_) => written += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((error.code, error.maybe_done), (Code::Quota, false), "{error}");
+        // What was acknowledged is there, and nothing else.
+        let names = tenant.sigma.read_dir("/").await.unwrap();
+        assert_eq!(names.iter().filter(|entry| entry.name.starts_with("large")).count(), written);
+        assert_eq!(tenant.sigma.get_file("/kept").await.unwrap(), "kept");
+        host::limit_files(named, None);
+        eventually("there is room again", async || tenant.sigma.put_file("/more", "x").await.ok()).await;
+        assert!(host::is_alive(named), "it has gone on by itself");
+        machine.kill_9("named").await;
+        for number in 0..written {
+            let large = tenant.sigma.get_file(&format!("/large-{number}")).await.unwrap();
+            assert_eq!(large.len(), MAX_NAMED_FILE);
+        }
+        assert_eq!(tenant.sigma.get_file("/more").await.unwrap(), "x");
     });
 }

@@ -107,3 +107,84 @@ fn leaders_follow_each_other_and_old_ones_are_shut_out() {
         assert_eq!(tenant.sigma.get_file("/a/x").await.unwrap(), "third");
     });
 }
+
+/// A leader that had lost the election without knowing once removed its successor when it resigned.
+#[test]
+fn a_leader_of_before_does_its_successor_no_harm() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let old = within("an election", machine.client("a").elect("/leader", "/a", "old")).await.unwrap();
+        tenant.sigma.remove("/leader").await.unwrap();
+        let new = within("an election", tenant.sigma.elect("/leader", "/a", "new")).await.unwrap();
+        assert_eq!(old.resign().await.unwrap_err().code, Code::NotFound);
+        assert_eq!(tenant.sigma.get_file("/leader").await.unwrap(), "new");
+        new.resign().await.unwrap();
+    });
+}
+
+/// A fence that was named by a link once held back nobody, since it is compared with where paths lead.
+#[test]
+fn a_fence_holds_by_whatever_name_it_was_asked_for() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        tenant.sigma.create_dir_all("/a/b").await.unwrap();
+        tenant.sigma.symlink("/a", "/link").await.unwrap();
+        let elect =
+            async || within("an election", machine.client("a").elect("/leader", "/link/b", "x")).await;
+        let old = elect().await.unwrap();
+        let late = old.sigma().clone();
+        old.resign().await.unwrap();
+        let new = elect().await.unwrap();
+        for path in ["/a/b/x", "/link/b/x"] {
+            assert_eq!(late.put_file(path, "late").await.unwrap_err().code, Code::Stale, "{path}");
+            new.sigma().put_file(path, "new").await.unwrap();
+        }
+        late.put_file("/link/beside", "late").await.unwrap();
+    });
+}
+
+#[test]
+fn leases_that_are_kept_outlive_everything_but_their_proc() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        tenant.sigma.create_dir("/dir").await.unwrap();
+        let holder = tenant.start("actor hold:/dir/held start wait-kill").await;
+        // It is a file like any other, for as long as it is there: others write to it, rename it, and replace what they like.
+        tenant.sigma.put_file("/dir/held", "by somebody else").await.unwrap();
+        tenant.sigma.rename("/dir/held", "/dir/again").await.unwrap();
+        tenant.sigma.rename("/dir", "/moved").await.unwrap();
+        for _ in 0..3 {
+            machine.kill_9("named").await;
+            assert_eq!(tenant.sigma.stat("/moved/again").await.unwrap().lease, holder.to_string());
+        }
+        tenant.sigma.put_file("/other", "").await.unwrap();
+        tenant.sigma.rename("/other", "/moved/again").await.unwrap();
+        tenant.kill(holder).await;
+        tenant.wait_exit(holder).await;
+        // What replaced it has no lease. The end of the proc is told before its next change is answered.
+        let next = tenant.start("actor hold:/next start wait-kill").await;
+        tenant.kill(next).await;
+        gone(&tenant, "/next").await;
+        assert_eq!(tenant.sigma.stat("/moved/again").await.unwrap().lease, "");
+    });
+}
+
+/// Other servers do not know who was elected: rather than to carry out what could be too late, they refuse it.
+#[test]
+fn where_no_fence_holds_a_leader_changes_nothing() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let error = tenant.sigma.try_elect("/leader", "/ux/~local/data", "x").await.unwrap_err();
+        assert_eq!(error.code, Code::Unsupported, "{error}");
+        let all = tenant.sigma.elect("/leader", "/", "x").await.unwrap();
+        all.sigma().put_file("/here", "x").await.unwrap();
+        assert_eq!(all.sigma().put_file("/ux/~local/there", "x").await.unwrap_err().code, Code::Unsupported);
+        all.resign().await.unwrap();
+        // What lies beside the fence is no business of it.
+        tenant.sigma.create_dir("/data").await.unwrap();
+        let some = tenant.sigma.elect("/leader", "/data", "x").await.unwrap();
+        some.sigma().put_file("/ux/~local/there", "x").await.unwrap();
+        some.sigma().rename("/ux/~local/there", "/ux/~local/then").await.unwrap();
+        some.sigma().remove("/ux/~local/then").await.unwrap();
+    });
+}

@@ -131,3 +131,89 @@ fn files_of_the_namespace_are_shared_within_a_realm() {
         }
     });
 }
+
+/// What acts on an entry itself once went to the server behind it, when that had been talked to before.
+#[test]
+fn a_mount_is_an_entry_for_those_who_mean_the_entry() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let (server, echo) = serve(&tenant, "/echo").await;
+        assert_eq!(echo.say(text("connected")).await.unwrap().text, "connected");
+        let sigma = &tenant.sigma;
+        let before = sigma.stat("/").await.unwrap().size;
+        assert_eq!(sigma.create_dir("/echo").await.unwrap_err().code, Code::Exists);
+        assert_eq!(sigma.read_link("/echo").await.unwrap_err().code, Code::Invalid);
+        sigma.rename("/echo", "/voice").await.unwrap();
+        let kinds: Vec<_> =
+            sigma.read_dir("/").await.unwrap().into_iter().map(|entry| entry.kind()).collect();
+        assert_eq!(kinds.last(), Some(&sigmaos::proto::Kind::Mount));
+        // Its end is seen by whoever waits for it.
+        let (gone, ()) = tokio::join!(within("its end", sigma.watch_remove("/voice")), async {
+            host::kill(host::find(machine.sigmad().await, "echo serve /echo").expect("its process"));
+        });
+        gone.unwrap();
+        tenant.wait_exit(server).await;
+        let (server, _) = serve(&tenant, "/echo").await;
+        sigma.remove("/echo").await.unwrap();
+        assert_eq!(sigma.stat("/").await.unwrap().size, before - 1);
+        tenant.kill(server).await;
+        tenant.wait_exit(server).await;
+    });
+}
+
+/// To wait for the end of a link once ended at once, since what was looked at was where it leads.
+#[test]
+fn a_link_is_waited_for_itself() {
+    story(async |machine| {
+        let sigma = machine.realm("a").await.sigma;
+        sigma.put_file("/file", "x").await.unwrap();
+        sigma.symlink("/file", "/link").await.unwrap();
+        let writer = machine.client("a");
+        let mut waiting = Box::pin(within("its end", sigma.watch_remove("/link")));
+        let others = async {
+            writer.put_file("/file", "y").await?;
+            writer.rename("/file", "/file-2").await?;
+            writer.put_file("/beside", "").await
+        };
+        tokio::select! {
+            biased;
+            early = &mut waiting => panic!("the link is there: {early:?}"),
+            done = others => drop(done.unwrap()),
+        }
+        writer.remove("/link").await.unwrap();
+        waiting.await.unwrap();
+        assert_eq!(sigma.watch_remove("/link").await.unwrap_err().code, Code::NotFound);
+    });
+}
+
+/// Each opened device once stayed open at its server until the connection ended, and the 1,025th was refused.
+#[test]
+fn what_is_dropped_is_closed() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let (server, echo) = serve(&tenant, "/echo").await;
+        tenant.sigma.put_file("/file", "x").await.unwrap();
+        tenant.sigma.create("/pipe", sigmaos::Create::pipe()).await.unwrap();
+        for number in 0..sigmaos::limits::MAX_HANDLES + 100 {
+            let again: EchoClient = tenant.sigma.client("/echo/rpc").await.unwrap();
+            drop(again);
+            let file = tenant.sigma.open("/file").await.unwrap();
+            drop(file);
+            drop(tenant.sigma.watch_dir("/").await.unwrap());
+            tenant.sigma.create("/file", sigmaos::Create::file().or_existing()).await.unwrap();
+            // In the middle, at any moment: before it is sent, on its way, and answered.
+            let mut opening = Box::pin(tenant.sigma.open("/file"));
+            for _ in 0..number % 4 {
+                tokio::select! {
+                    biased;
+                    done = &mut opening => { done.unwrap(); break }
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+        }
+        assert_eq!(echo.say(text("still open")).await.unwrap().text, "still open");
+        tenant.sigma.open("/file").await.unwrap();
+        tenant.kill(server).await;
+        tenant.wait_exit(server).await;
+    });
+}

@@ -24,6 +24,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
+    /// Of a namespace in which `committed` is the last change.
+    pub(crate) fn since(committed: u64) -> Self {
+        Self { committed, lost: Vec::new() }
+    }
+
     /// Whether a decided change is durable.
     ///
     /// # Errors

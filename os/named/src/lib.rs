@@ -13,5 +13,7 @@ pub mod server;
 mod session;
 pub mod state;
 pub mod store;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 mod watch;

@@ -98,8 +98,9 @@ impl Replies {
         self.by_time.remove(&(session.last_ms, key));
         session.last_ms = session.last_ms.max(now_ms);
         self.by_time.insert((session.last_ms, key));
-        session.done = session.done.max(stamp.done);
-        session.replies = session.replies.split_off(&(session.done + 1));
+        // Whatever a client says to have, the answer to this change it cannot have.
+        session.done = session.done.max(stamp.done.min(stamp.number.saturating_sub(1)));
+        session.replies = session.replies.split_off(&session.done.saturating_add(1));
         session.replies.insert(stamp.number, reply);
         self.changed.insert(key);
         self.forget_old(now_ms);
@@ -237,6 +238,16 @@ mod tests {
         let replies = again(&mut replies, &mut kept);
         assert_eq!(replies.find(pid(1), &stamp(1, 0)).unwrap_err().code, Code::Invalid);
         assert_eq!(replies.find(pid(1), &stamp(2, 1)), Ok(Some(Reply::Done)));
+    }
+
+    /// A client that said to have the answers to all changes there can be once made named panic.
+    #[test]
+    fn a_client_cannot_have_answers_that_were_not_given() {
+        let mut replies = Replies::default();
+        replies.keep(pid(1), &stamp(3, u64::MAX), 10, Reply::Done);
+        assert_eq!(replies.find(pid(1), &stamp(3, u64::MAX)), Ok(Some(Reply::Done)));
+        replies.keep(pid(1), &stamp(u64::MAX, u64::MAX), 11, Reply::Done);
+        assert_eq!(replies.find(pid(1), &stamp(u64::MAX, 0)), Ok(Some(Reply::Done)));
     }
 
     #[test]

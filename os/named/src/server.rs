@@ -105,7 +105,7 @@ impl Server {
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
             work: Condvar::new(),
-            progress: watch::Sender::new(Progress::default()),
+            progress: watch::Sender::new(Progress::since(committed)),
             pipes: Pipes::default(),
             turn: AtomicU64::new(0),
         });
@@ -147,9 +147,24 @@ impl Server {
         stamp: Option<&Stamp>,
         action: Action,
     ) -> Result<Reply> {
+        self.apply_and(by, fences, stamp, action, |_, _| ()).await.map(|(reply, ())| reply)
+    }
+
+    /// As [`Server::apply`], and does something with what was changed before anybody else can change it.
+    ///
+    /// # Errors
+    /// As [`Server::apply`].
+    pub(crate) async fn apply_and<T>(
+        &self,
+        by: Caller,
+        fences: Vec<Fence>,
+        stamp: Option<&Stamp>,
+        action: Action,
+        then: impl FnOnce(&mut Tree, &Reply) -> T,
+    ) -> Result<(Reply, T)> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ms = now.map_or(0, |since| since.as_millis() as u64);
-        let (done, version) = {
+        let (done, version, decided) = {
             let mut core = self.shared.core();
             if core.full && grows(&action) && !by.kernel {
                 let text =
@@ -161,12 +176,15 @@ impl Server {
             if done.is_ok() {
                 self.written(&mut core)?;
             }
-            if version <= core.committed {
-                return done;
-            }
-            (done, version)
+            let done = done.map(|reply| {
+                let then = then(&mut core.state.tree, &reply);
+                (reply, then)
+            });
+            (done, version, version <= core.committed)
         };
-        self.settled(version).await?;
+        if !decided {
+            self.settled(version).await?;
+        }
         done
     }
 
@@ -177,6 +195,8 @@ impl Server {
             store.commit(&core.state.write_down())?;
             core.committed = core.state.tree.version();
             core.watchers.publish(events);
+            let committed = core.committed;
+            self.shared.progress.send_modify(|progress| progress.committed = committed);
             return Ok(());
         }
         core.events.extend(events);

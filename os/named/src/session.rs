@@ -2,7 +2,7 @@
 
 use crate::pipe;
 use crate::server::Server;
-use crate::tree::{Access, Action, Caller, Fence, Id, New, Reply};
+use crate::tree::{Access, Action, Caller, Fence, Id, New, Reply, Tree};
 use crate::watch::Watching;
 use sigma_abi::limits::MAX_PAYLOAD;
 use sigma_abi::{Code, Error, Path, Pid, Result, proto};
@@ -27,14 +27,18 @@ enum Open {
     Watch(Watching),
 }
 
-/// An open file. It stays readable when it is removed, until this is dropped.
 struct OpenFile {
-    server: Server,
-    id: Id,
+    entry: Pinned,
     access: Access,
 }
 
-impl Drop for OpenFile {
+/// An entry that is held open: it can be read when it is removed, until this is dropped. Not to be dropped by who has the core.
+struct Pinned {
+    server: Server,
+    id: Id,
+}
+
+impl Drop for Pinned {
     fn drop(&mut self) {
         self.server.shared.core().state.tree.unpin(self.id);
     }
@@ -68,35 +72,61 @@ impl Session {
     }
 
     /// Keeps an entry open under a new handle.
-    async fn keep_open(&self, id: Id, access: Access) -> Result<Response<proto::Opened>> {
-        let stat = {
-            let tree = &mut self.server.shared.core().state.tree;
-            tree.pin(id)?;
-            tree.stat_open(id)
-        };
-        let file = OpenFile { server: self.server.clone(), id, access };
-        let stat = stat?;
+    async fn keep_open(
+        &self,
+        entry: Pinned,
+        stat: proto::Stat,
+        access: Access,
+    ) -> Result<Response<proto::Opened>> {
         let open = match stat.kind() {
-            proto::Kind::Pipe => Open::Pipe(self.server.shared.pipes.open(id, access).await),
-            _ => Open::File(file),
+            proto::Kind::Pipe => Open::Pipe(self.server.shared.pipes.open(entry.id, access).await),
+            _ => Open::File(OpenFile { entry, access }),
         };
         Ok(proto::Opened { handle: self.open.insert(open)?, stat: Some(stat) }.into())
     }
 
-    /// Finds what is to be opened, without any change.
-    async fn find_to_open(&self, path: &str, entry: u64, access: Access) -> Result<Id> {
+    /// Holds what a change made or found; none where it was found before, and is gone since.
+    async fn change_and_hold(
+        &self,
+        fences: Vec<proto::Fence>,
+        stamp: Option<proto::Stamp>,
+        action: Action,
+    ) -> Result<(proto::Stat, Option<Pinned>)> {
+        let hold = |tree: &mut Tree, reply: &Reply| match reply {
+            Reply::Entry { id, .. } => tree.pin(*id).is_ok().then(|| self.pinned(*id)),
+            Reply::Done => None,
+        };
+        let fences = parse_fences(fences)?;
+        let (reply, held) = self.server.apply_and(self.by()?, fences, stamp.as_ref(), action, hold).await?;
+        Ok((entry(reply)?, held))
+    }
+
+    fn pinned(&self, id: Id) -> Pinned {
+        Pinned { server: self.server.clone(), id }
+    }
+
+    /// Finds what is to be opened, without any change, and holds it.
+    async fn find_to_open(&self, path: &str, entry: u64, access: Access) -> Result<(proto::Stat, Pinned)> {
         let by = self.by()?;
         let path = Path::parse(path)?;
-        self.server
-            .look(|tree| {
+        loop {
+            let found = self.server.look(|tree| {
                 let (id, path) = match entry {
                     0 => (tree.open(&path, &by)?, path.clone()),
                     entry => (Id(entry), tree.path_of_open(Id(entry))?),
                 };
                 tree.may_open(id, &by, access, &path)?;
-                Ok(id)
-            })
-            .await
+                Ok((id, tree.stat_open(id)?))
+            });
+            let (id, stat) = found.await?;
+            let held = self.server.shared.core().state.tree.pin(id);
+            match held {
+                Ok(()) => return Ok((stat, self.pinned(id))),
+                // It was removed since it was found: something else may be at the path, or nothing.
+                Err(_) if entry == 0 => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     fn watching(&self, handle: u32) -> Result<Arc<Open>> {
@@ -105,9 +135,9 @@ impl Session {
 }
 
 /// What a change says of the entry that it made or found.
-fn entry(reply: Reply) -> Result<(Id, proto::Stat)> {
+fn entry(reply: Reply) -> Result<proto::Stat> {
     match reply {
-        Reply::Entry { id, stat } => Ok((id, stat)),
+        Reply::Entry { stat, .. } => Ok(stat),
         Reply::Done => Err(Error::new(Code::Invalid, "the number of this change was used by another one")),
     }
 }
@@ -135,7 +165,7 @@ impl Namespace for Session {
         let proto::PutRequest { path, perm, exclusive, ephemeral, fences, stamp } = request.message;
         let (path, new) = (Path::parse(&path)?, New { perm, ephemeral });
         let action = Action::Put { path, new, exclusive, contents: request.payload };
-        Ok(entry(self.change(fences, stamp, action).await?)?.1.into())
+        Ok(entry(self.change(fences, stamp, action).await?)?.into())
     }
 
     async fn stat(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Stat>> {
@@ -149,9 +179,11 @@ impl Namespace for Session {
             request.message;
         let (path, new) = (Path::parse(&path)?, New { perm, ephemeral });
         let action = Action::Create { path, kind, new, exclusive, target };
-        let (id, stat) = entry(self.change(fences, stamp, action).await?)?;
-        match kind {
-            proto::Kind::File => self.keep_open(id, Access { read: true, write: true }).await,
+        let (stat, held) = self.change_and_hold(fences, stamp, action).await?;
+        match held {
+            Some(held) if kind == proto::Kind::File => {
+                self.keep_open(held, stat, Access { read: true, write: true }).await
+            }
             // Only files are held open by whoever makes them; handle 0 says that there is none to close.
             _ => Ok(proto::Opened { handle: 0, stat: Some(stat) }.into()),
         }
@@ -163,14 +195,15 @@ impl Namespace for Session {
         let truncate = message.truncate && message.write;
         if message.entry != 0 || !(message.create || truncate) {
             let path = if message.entry == 0 { message.path.as_str() } else { "/" };
-            let id = self.find_to_open(path, message.entry, access).await?;
-            return self.keep_open(id, access).await;
+            let (stat, held) = self.find_to_open(path, message.entry, access).await?;
+            return self.keep_open(held, stat, access).await;
         }
         let (path, create) = (Path::parse(&message.path)?, message.create);
         let new = New { perm: message.perm, ephemeral: message.ephemeral };
         let action = Action::Open { path, create, truncate, access, new };
-        let (id, _) = entry(self.change(message.fences, message.stamp, action).await?)?;
-        self.keep_open(id, access).await
+        let (stat, held) = self.change_and_hold(message.fences, message.stamp, action).await?;
+        let gone = || Error::new(Code::Closed, "the file was opened before, and is gone since");
+        self.keep_open(held.ok_or_else(gone)?, stat, access).await
     }
 
     async fn read(&self, request: Request<proto::ReadRequest>) -> Result<Response<proto::Empty>> {
@@ -178,7 +211,7 @@ impl Namespace for Session {
         let length = (length as usize).min(MAX_PAYLOAD);
         let bytes = match &*self.open.get(handle)? {
             Open::File(file) if file.access.read => {
-                self.server.look(|tree| tree.read(file.id, offset, length)).await?
+                self.server.look(|tree| tree.read(file.entry.id, offset, length)).await?
             }
             Open::File(_) => return Err(Error::new(Code::Denied, "this file was not opened for reading")),
             Open::Pipe(end) => end.read(length).await?,
@@ -193,7 +226,7 @@ impl Namespace for Session {
         let length = data.len() as u32;
         match &*self.open.get(handle)? {
             Open::File(file) if file.access.write => {
-                self.change(fences, stamp, Action::Write { id: file.id, offset, data }).await?;
+                self.change(fences, stamp, Action::Write { id: file.entry.id, offset, data }).await?;
             }
             Open::File(_) => return Err(Error::new(Code::Denied, "this file was not opened for writing")),
             Open::Pipe(end) => end.write(data).await?,
@@ -208,8 +241,9 @@ impl Namespace for Session {
     }
 
     async fn remove(&self, request: Request<proto::RemoveRequest>) -> Result<Response<proto::Empty>> {
-        let proto::RemoveRequest { path, fences, stamp } = request.message;
-        self.change(fences, stamp, Action::Remove { path: Path::parse(&path)? }).await?;
+        let proto::RemoveRequest { path, entry, fences, stamp } = request.message;
+        let entry = (entry != 0).then_some(Id(entry));
+        self.change(fences, stamp, Action::Remove { path: Path::parse(&path)?, entry }).await?;
         Ok(proto::Empty {}.into())
     }
 
@@ -263,14 +297,13 @@ impl Namespace for Session {
             let (found, version, watching) = {
                 let mut core = self.server.shared.core();
                 let (found, version) = core.state.tree.look(|tree| match removed {
-                    false => tree.stat(&path, &by).map(Some),
-                    true => tree.entry_at(&path, &by).map(Some),
+                    false => tree.stat(&path, &by),
+                    true => tree.entry_at(&path, &by),
                 });
                 let found = match found {
-                    Err(error) if error.code == Code::NotFound => None,
-                    // Another entry has its place: it is gone.
-                    Ok(Some(stat)) if removed && stat.entry != entry => None,
-                    found => found?,
+                    Err(error) if error.code == Code::NotFound => removed.then(proto::Stat::default),
+                    Ok(stat) if removed && stat.entry == entry => None,
+                    found => Some(found?),
                 };
                 // A way that does not change leads to what was just found.
                 let way = core.state.tree.way(&path, &by, !removed);
@@ -278,19 +311,13 @@ impl Namespace for Session {
                 (found, version, watching)
             };
             match found {
-                Some(stat) if !removed => {
+                Some(stat) => {
                     drop(watching);
                     if self.server.settled(version).await.is_ok() {
                         return Ok(stat.into());
                     }
                 }
-                None if removed => {
-                    drop(watching);
-                    if self.server.settled(version).await.is_ok() {
-                        return Ok(proto::Stat::default().into());
-                    }
-                }
-                _ => watching?.changed().await,
+                None => watching?.changed().await,
             }
         }
     }
@@ -335,7 +362,7 @@ impl Namespace for Session {
         let proto::ElectRequest { path, perm, fence, stamp } = request.message;
         let fence = if fence.is_empty() { None } else { Some(Path::parse(&fence)?) };
         let action = Action::Elect { path: Path::parse(&path)?, perm, fence, contents: request.payload };
-        let (_, stat) = entry(self.change(Vec::new(), stamp, action).await?)?;
+        let stat = entry(self.change(Vec::new(), stamp, action).await?)?;
         Ok(proto::Elected { epoch: stat.version, stat: Some(stat) }.into())
     }
 }

@@ -2,6 +2,8 @@
 
 mod memory;
 mod redb;
+#[cfg(test)]
+mod tests;
 
 pub use memory::Memory;
 pub use redb::Redb;

@@ -1,7 +1,7 @@
 //! The namespace API: directories, links, and where a path leads.
 
 use crate::fs::Create;
-use crate::mounts::Again;
+use crate::mounts::{Again, Last};
 use crate::sigma::Sigma;
 use crate::stub::NamespaceClient;
 use crate::{Code, Error, Path, Result, proto};
@@ -84,8 +84,9 @@ impl Sigma {
     /// # Errors
     /// `NotFound`; `Invalid` where it is no symlink.
     pub async fn read_link(&self, path: &str) -> Result<String> {
-        self.read("read_link", path, |namespace, rest| async move {
-            namespace.read_link(proto::PathRequest { path: rest }).await.map(|link| link.target)
+        self.at("read_link", path, Last::Entry, Again::Read, |place| async move {
+            let namespace = NamespaceClient(place.device);
+            namespace.read_link(proto::PathRequest { path: place.rest }).await.map(|link| link.target)
         })
         .await
     }
@@ -107,8 +108,8 @@ impl Sigma {
     pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
         let target = Path::parse(to).map_err(|error| error.context(format!("rename {from} to {to}")))?;
         let number = self.inner.changes.number();
-        let renamed = self.at("rename", from, Again::Change, |place| {
-            let (stamp, fences, target) = (Some(number.stamp()), self.fences.to_vec(), target.to_string());
+        let renamed = self.at("rename", from, Last::Entry, Again::Change, |place| {
+            let (stamp, fences, target) = (Some(number.stamp()), self.fences_at(&place), target.to_string());
             async move {
                 // Named knows where both paths lead; any other server is asked about what is its own alone.
                 let to = match place.mount.is_root() {

@@ -2,15 +2,18 @@
 
 use crate::changes::Mark;
 use crate::fs::DEFAULT_PERM;
+use crate::mounts::{Last, Place};
 use crate::rpc::Bytes;
 use crate::sigma::Sigma;
-use crate::{Code, Result, proto};
+use crate::{Code, Path, Result, proto};
 use std::sync::Arc;
 
 /// A won election. It lasts until this proc ends, or [`Leader::resign`].
 #[derive(Clone, Debug)]
 pub struct Leader {
     path: String,
+    /// The number of the file that names it.
+    entry: u64,
     epoch: u64,
     sigma: Sigma,
 }
@@ -18,7 +21,8 @@ pub struct Leader {
 impl Sigma {
     /// Becomes the leader at `path`, when its turn comes: an ephemeral file there holds `contents`, such as who the leader
     /// is. What is at `fence` and below is from then on for this leader to change: a leader before, who does not know
-    /// yet, is `Stale` there.
+    /// yet, is `Stale` there. With an empty `fence` nothing is shut. A fence holds in the realm's own tree; what other servers keep
+    /// below it, such as files in `/ux`, a leader may not change as such: that is `Unsupported`.
     ///
     /// ```
     /// # sigma_test::example(async |sigma| {
@@ -35,7 +39,7 @@ impl Sigma {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` where a directory is missing, `Denied`, `Quota`, `Unreachable`.
+    /// `NotFound` where a directory is missing, `Denied`, `Quota`, `Unreachable`; `Unsupported` for a fence behind a mount.
     pub async fn elect(&self, path: &str, fence: &str, contents: impl Into<Bytes>) -> Result<Leader> {
         let contents = contents.into();
         loop {
@@ -67,35 +71,90 @@ impl Sigma {
     /// As [`Sigma::elect`], and `Exists` while there is another leader.
     pub async fn try_elect(&self, path: &str, fence: &str, contents: impl Into<Bytes>) -> Result<Leader> {
         let contents = contents.into();
-        let elected = self.change("elect", path, |namespace, rest, Mark { stamp, .. }| {
-            let contents = contents.clone();
-            let fence = fence.to_owned();
+        let fence = match fence {
+            "" => String::new(),
+            fence => self.one_name(fence).await.map_err(|error| error.context(format!("elect {path}")))?,
+        };
+        let elected = self.change("elect", path, Last::Entry, |namespace, rest, Mark { stamp, .. }| {
+            let (contents, fence) = (contents.clone(), fence.clone());
             let request = proto::ElectRequest { path: rest, perm: DEFAULT_PERM, fence, stamp };
             async move { namespace.elect_with(request, contents).await }
         });
-        let epoch = elected.await?.message.epoch;
-        let fences = Arc::from([proto::Fence { path: fence.to_owned(), epoch }]);
-        let sigma = Self { inner: Arc::clone(&self.inner), fences };
-        Ok(Leader { path: path.to_owned(), epoch, sigma })
+        let proto::Elected { epoch, stat } = elected.await?.message;
+        let fences = if fence.is_empty() { Vec::new() } else { vec![proto::Fence { path: fence, epoch }] };
+        let sigma = Self { inner: Arc::clone(&self.inner), fences: fences.into() };
+        let entry = stat.map_or(0, |stat| stat.entry);
+        Ok(Leader { path: path.to_owned(), entry, epoch, sigma })
+    }
+
+    /// The elections that matter for a path at a server: named knows them all, and others are only asked to hold what concerns them.
+    pub(crate) fn fences_at(&self, place: &Place) -> Vec<proto::Fence> {
+        if place.mount.is_root() {
+            return self.fences.to_vec();
+        }
+        let at = Path::parse(&place.rest).and_then(|rest| place.mount.append(&rest));
+        let concerns = |fence: &&proto::Fence| match (Path::parse(&fence.path), &at) {
+            (Ok(fence), Ok(at)) => at.below(&fence).is_some() || fence.below(at).is_some(),
+            _ => true,
+        };
+        self.fences.iter().filter(concerns).cloned().collect()
+    }
+
+    /// A path free of symlinks, `~any` and `~local`: a fence holds whatever other name leads below it.
+    async fn one_name(&self, path: &str) -> Result<String> {
+        let found = self.resolve_mount(path).await?;
+        Ok(match (found.mount.as_str(), found.rest.as_str()) {
+            (mount, "/") => mount.to_owned(),
+            ("/", rest) => rest.to_owned(),
+            (mount, rest) => format!("{mount}{rest}"),
+        })
     }
 }
 
 impl Leader {
     /// Grows with each election.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let first = sigma.elect("/leader", "/data", "me").await?;
+    /// let epoch = first.epoch();
+    /// first.resign().await?;
+    /// assert!(sigma.elect("/leader", "/data", "me").await?.epoch() > epoch);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
     /// The client whose changes carry the epoch: what a leader does as a leader, it does by this one.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let leader = sigma.elect("/leader", "/data", "me").await?;
+    /// leader.sigma().create_dir("/data").await?;
+    /// leader.sigma().put_file("/data/x", "as the leader").await?;
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     pub fn sigma(&self) -> &Sigma {
         &self.sigma
     }
 
-    /// Makes room for the next leader.
+    /// Makes room for the next leader. One who has a successor already does that one no harm.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let leader = sigma.elect("/leader", "", "me").await?;
+    /// leader.resign().await?;
+    /// assert_eq!(sigma.stat("/leader").await.unwrap_err().code, sigmaos::Code::NotFound);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
-    /// `NotFound` where somebody else removed it, `Unreachable`.
+    /// `NotFound` where it leads no more, `Unreachable`.
     pub async fn resign(self) -> Result<()> {
-        self.sigma.remove(&self.path).await
+        self.sigma.remove_entry(&self.path, self.entry).await
     }
 }

@@ -42,6 +42,19 @@ impl Export {
     /// Adds an rpc device, and beside it what its service looks like: the file `NAME.descriptor`, by which `sigma rpc` and
     /// others call a service whose `.proto` they have never seen.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::stub::NamespaceServer;
+    /// # struct Voice;
+    /// # impl sigmaos::stub::Namespace for Voice {}
+    /// // Any service that a `.proto` defines.
+    /// let service = NamespaceServer(std::sync::Arc::new(Voice));
+    /// sigma.mount("/voice", sigmaos::Export::new().device("rpc", service)?).await?;
+    /// assert_eq!(sigma.stat("/voice/rpc").await?.kind(), sigmaos::proto::Kind::RpcDevice);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `Invalid` where `name` is not a single name.
     pub fn device(self, name: &str, service: impl Service) -> Result<Self> {
@@ -54,6 +67,15 @@ impl Export {
     }
 
     /// Adds a file.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let tips = sigmaos::Export::new().file("first", "look twice")?.file("second", "measure")?;
+    /// sigma.mount("/tips", tips).await?;
+    /// assert_eq!(sigma.read_dir("/tips").await?.len(), 2);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `Invalid` where `name` is not a single name.

@@ -1,6 +1,6 @@
 //! Open files.
 
-use crate::mounts::{Again, Place};
+use crate::mounts::{Again, Last, Place};
 use crate::rpc::{Bytes, Device};
 use crate::sigma::Sigma;
 use crate::stub::NamespaceClient;
@@ -50,6 +50,8 @@ pub struct File {
     mount: Path,
     object: Opened,
     stat: proto::Stat,
+    /// What its changes carry.
+    fences: Vec<proto::Fence>,
     read: bool,
     write: bool,
     offset: u64,
@@ -63,6 +65,7 @@ impl File {
         opened: proto::Opened,
     ) -> Self {
         let stat = opened.stat.unwrap_or_default();
+        let fences = sigma.fences_at(&place);
         // A pipe's other side may take any time.
         let device = match stat.kind() {
             proto::Kind::Pipe => place.device.deadline(None),
@@ -70,15 +73,34 @@ impl File {
         };
         let object = Opened::new(device, opened.handle);
         let (read, write) = (request.read, request.write);
-        Self { sigma, mount: place.mount, object, stat, read, write, offset: 0 }
+        Self { sigma, mount: place.mount, object, stat, fences, read, write, offset: 0 }
     }
 
     /// What the file was when it was opened.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.put_file("/greeting", "hello").await?;
+    /// assert_eq!(sigma.open("/greeting").await?.stat().size, 5);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     pub fn stat(&self) -> &proto::Stat {
         &self.stat
     }
 
     /// Reads from the offset on, and moves it. Empty at the end; of a pipe, when its last writer has closed it.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.put_file("/greeting", "hello world").await?;
+    /// let mut file = sigma.open("/greeting").await?;
+    /// assert_eq!(file.read(5).await?, "hello");
+    /// assert_eq!(file.read(100).await?, " world");
+    /// assert!(file.read(100).await?.is_empty());
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `Denied` where it was not opened for reading, `Closed`, `Unreachable`.
@@ -97,6 +119,16 @@ impl File {
 
     /// Reads all that is left.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// sigma.put_file("/greeting", "hello world").await?;
+    /// let mut file = sigma.open("/greeting").await?;
+    /// file.read(6).await?;
+    /// assert_eq!(file.read_to_end().await?, "world");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`File::read`].
     pub async fn read_to_end(&mut self) -> Result<Bytes> {
@@ -111,6 +143,19 @@ impl File {
     }
 
     /// Writes all of `bytes` at the offset, and moves it.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::OpenRequest;
+    /// let how = OpenRequest { write: true, create: true, ..Default::default() };
+    /// let mut file = sigma.open_with("/log", how).await?;
+    /// file.write("one\n").await?;
+    /// file.write("two\n").await?;
+    /// file.close().await?;
+    /// assert_eq!(sigma.get_file("/log").await?, "one\ntwo\n");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `Denied` where it was not opened for writing, `TooLarge`, `Quota`, `Stale`, `Closed` for a pipe that nobody reads,
@@ -134,7 +179,7 @@ impl File {
                 handle: self.object.handle,
                 offset: self.offset,
                 stamp: Some(number.stamp()),
-                fences: self.sigma.fences.to_vec(),
+                fences: self.fences.clone(),
             };
             match self.namespace().write_with(request, piece.clone()).await {
                 Ok(_) => return Ok(()),
@@ -158,7 +203,7 @@ impl File {
         }
         let (read, write) = (self.read, self.write);
         let request = proto::OpenRequest { entry: self.stat.entry, read, write, ..Default::default() };
-        let opened = self.sigma.at("open again", self.mount.as_str(), Again::Read, |place| {
+        let opened = self.sigma.at("open again", self.mount.as_str(), Last::Follow, Again::Read, |place| {
             let request = request.clone();
             async move {
                 let opened = NamespaceClient(place.device.clone()).open(request).await?;
@@ -186,6 +231,20 @@ impl File {
 
     /// Closes, and says whether all that was written is kept. Dropping closes too, and says nothing; what was opened to be
     /// created and truncated may then not be kept at all.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::OpenRequest;
+    /// let how = OpenRequest { write: true, create: true, truncate: true, ..Default::default() };
+    /// let mut file = sigma.open_with("/ux/~local/report", how).await?;
+    /// file.write("all of it").await?;
+    /// // There, a file that is made anew is seen when it is closed, and whole.
+    /// assert!(sigma.stat("/ux/~local/report").await.is_err());
+    /// file.close().await?;
+    /// assert_eq!(sigma.get_file("/ux/~local/report").await?, "all of it");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// What the server could not keep.

@@ -1,8 +1,8 @@
 //! The namespace API (thesis, Figure A.2): whole files, entries, and how an operation finds its server.
 
 use crate::changes::Mark;
-use crate::file::{File, PIECE};
-use crate::mounts::{Again, Place};
+use crate::file::{File, Opened, PIECE};
+use crate::mounts::{Again, Last, Place};
 use crate::rpc::{Bytes, Device};
 use crate::sigma::Sigma;
 use crate::stub::NamespaceClient;
@@ -133,7 +133,8 @@ impl Sigma {
         contents: impl Into<Bytes>,
     ) -> Result<proto::Stat> {
         let contents = contents.into();
-        self.change("put", path, |namespace, rest, Mark { stamp, fences }| {
+        let last = if request.exclusive { Last::Entry } else { Last::Follow };
+        self.change("put", path, last, |namespace, rest, Mark { stamp, fences }| {
             let request = proto::PutRequest { path: rest, stamp, fences, ..request.clone() };
             let contents = contents.clone();
             async move { namespace.put_with(request, contents).await.map(|reply| reply.message) }
@@ -178,14 +179,13 @@ impl Sigma {
     /// # Errors
     /// `Exists`, `NotFound` where the directory is missing, `Denied`, `Quota`, `Stale`, `Unreachable`.
     pub async fn create(&self, path: &str, what: Create) -> Result<proto::Stat> {
-        let created = self.change("create", path, |namespace, rest, Mark { stamp, fences }| {
+        let last = if what.0.exclusive { Last::Entry } else { Last::Follow };
+        let created = self.change("create", path, last, |namespace, rest, Mark { stamp, fences }| {
             let request = proto::CreateRequest { path: rest, stamp, fences, ..what.0.clone() };
             async move {
                 let opened = namespace.create(request).await?;
-                if opened.handle != 0 {
-                    // The number is free at once; who wants to use the file opens it.
-                    namespace.close(proto::CloseRequest { handle: opened.handle, discard: false }).await?;
-                }
+                // Who wants to use the file opens it.
+                drop(Opened::new(namespace.0, opened.handle));
                 Ok(opened.stat.unwrap_or_default())
             }
         });
@@ -207,8 +207,13 @@ impl Sigma {
     /// # Errors
     /// `NotFound`, `NotEmpty`, `Denied`, `Stale`, `Unreachable`.
     pub async fn remove(&self, path: &str) -> Result<()> {
-        self.change("remove", path, |namespace, rest, Mark { stamp, fences }| async move {
-            namespace.remove(proto::RemoveRequest { path: rest, stamp, fences }).await.map(drop)
+        self.remove_entry(path, 0).await
+    }
+
+    /// Removes what is at `path`, where it is the entry of this number; 0: whatever it is.
+    pub(crate) async fn remove_entry(&self, path: &str, entry: u64) -> Result<()> {
+        self.change("remove", path, Last::Entry, |namespace, rest, Mark { stamp, fences }| async move {
+            namespace.remove(proto::RemoveRequest { path: rest, entry, stamp, fences }).await.map(drop)
         })
         .await
     }
@@ -279,11 +284,11 @@ impl Sigma {
     pub async fn open_rpc(&self, path: &str) -> Result<Device> {
         let request = proto::OpenRequest { read: true, write: true, ..Default::default() };
         let (place, opened) = self.open_at(path, &request).await?;
-        if opened.stat.as_ref().is_none_or(|stat| stat.kind() != proto::Kind::RpcDevice) {
-            drop(File::new(self.clone(), place, &request, opened));
+        let open = Opened::new(place.device, opened.handle);
+        if opened.stat.is_none_or(|stat| stat.kind() != proto::Kind::RpcDevice) {
             return Err(Error::new(Code::Invalid, format!("{path} is not an rpc device")));
         }
-        Ok(Device::opened(place.device.connection().clone(), opened.handle))
+        Ok(Device::opened(open))
     }
 
     /// The server that serves `path` itself, for calls of the `Namespace` interface that this client has no word for. The paths
@@ -317,7 +322,7 @@ impl Sigma {
                 path: place.rest.clone(),
                 perm: if request.perm == 0 { DEFAULT_PERM } else { request.perm },
                 stamp: changes.then(|| number.stamp()),
-                fences: if changes { self.fences.to_vec() } else { Vec::new() },
+                fences: if changes { self.fences_at(&place) } else { Vec::new() },
                 ..request.clone()
             };
             async move {
@@ -328,7 +333,7 @@ impl Sigma {
             }
         };
         let again = if changes { Again::Change } else { Again::Read };
-        self.at("open", path, again, open).await
+        self.at("open", path, Last::Follow, again, open).await
     }
 
     /// Looks, at the server of `path`; a failure says which operation on which path.
@@ -341,7 +346,10 @@ impl Sigma {
         path: &str,
         run: impl Fn(NamespaceClient, String) -> F,
     ) -> Result<T> {
-        self.at(operation, path, Again::Read, |place| run(NamespaceClient(place.device), place.rest)).await
+        self.at(operation, path, Last::Follow, Again::Read, |place| {
+            run(NamespaceClient(place.device), place.rest)
+        })
+        .await
     }
 
     /// Changes something, once, at the server of `path`.
@@ -349,11 +357,12 @@ impl Sigma {
         &self,
         operation: &str,
         path: &str,
+        last: Last,
         run: impl Fn(NamespaceClient, String, Mark) -> F,
     ) -> Result<T> {
         let number = self.inner.changes.number();
-        self.at(operation, path, Again::Change, |place| {
-            let mark = Mark { stamp: Some(number.stamp()), fences: self.fences.to_vec() };
+        self.at(operation, path, last, Again::Change, |place| {
+            let mark = Mark { stamp: Some(number.stamp()), fences: self.fences_at(&place) };
             run(NamespaceClient(place.device), place.rest, mark)
         })
         .await
@@ -363,12 +372,13 @@ impl Sigma {
         &self,
         operation: &str,
         path: &str,
+        last: Last,
         again: Again,
         run: impl Fn(Place) -> F,
     ) -> Result<T> {
         let attempted = |error: Error| error.context(format!("{operation} {path}"));
         let parsed = Path::parse(path).map_err(attempted)?;
-        self.inner.mounts.at(&parsed, again, run).await.map_err(attempted)
+        self.inner.mounts.at(&parsed, last, again, run).await.map_err(attempted)
     }
 }
 

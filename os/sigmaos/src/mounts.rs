@@ -5,7 +5,9 @@ use crate::sigma::stream;
 use crate::stub::LinkClient;
 use crate::wire::{Connection, Session, read_hello};
 use crate::{Code, Error, Path, Result, proto};
+use futures_util::future::{FutureExt, Shared};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,7 +27,11 @@ const MAX_KEPT: usize = 1024;
 pub(crate) struct Mounts {
     link: LinkClient,
     kept: Mutex<HashMap<Path, Kept>>,
+    /// Dials on their way: whoever wants the same server meanwhile waits for the same connection.
+    dialling: Mutex<HashMap<Path, Dialling>>,
 }
+
+type Dialling = Shared<Pin<Box<dyn Future<Output = Result<Device>> + Send>>>;
 
 #[derive(Clone, Debug)]
 struct Kept {
@@ -52,6 +58,15 @@ pub(crate) enum Again {
     Change,
 }
 
+/// What an operation does with the last name of its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Last {
+    /// It is for the server behind a mount there.
+    Follow,
+    /// It is for the entry itself, also where that is a mount: the server in whose tree that lies is asked.
+    Entry,
+}
+
 /// A failure, and at which server; none where none was reached.
 struct Failed {
     error: Error,
@@ -66,7 +81,7 @@ impl From<Error> for Failed {
 
 impl Mounts {
     pub(crate) fn new(link: LinkClient) -> Self {
-        Self { link, kept: Mutex::default() }
+        Self { link, kept: Mutex::default(), dialling: Mutex::default() }
     }
 
     /// Runs `operation` at the server of `path`, following it from server to server, and again where a connection broke
@@ -74,12 +89,13 @@ impl Mounts {
     pub(crate) async fn at<T, F: Future<Output = Result<T>>>(
         &self,
         path: &Path,
+        last: Last,
         again: Again,
         operation: impl Fn(Place) -> F,
     ) -> Result<T> {
         let begun = Instant::now();
         loop {
-            let (error, place) = match self.follow(path, &operation).await {
+            let (error, place) = match self.follow(path, last, &operation).await {
                 Ok(done) => return Ok(done),
                 Err(Failed { error, place: None }) => return Err(error),
                 Err(Failed { error, place: Some(place) }) => (error, place),
@@ -97,9 +113,10 @@ impl Mounts {
     async fn follow<T, F: Future<Output = Result<T>>>(
         &self,
         path: &Path,
+        last: Last,
         operation: &impl Fn(Place) -> F,
     ) -> std::result::Result<T, Failed> {
-        let (mut mount, mut rest) = self.nearest(path);
+        let (mut mount, mut rest) = self.nearest(path, last);
         for _ in 0..MAX_HOPS {
             let device = self.dial(&mount).await?;
             let place = Place { device, mount: mount.clone(), rest: rest.to_string() };
@@ -120,11 +137,12 @@ impl Mounts {
         Err(Error::new(Code::Loop, format!("{path}: leads through more than {MAX_HOPS} servers")).into())
     }
 
-    /// The longest prefix of `path` whose server is connected, and what is left below it.
-    fn nearest(&self, path: &Path) -> (Path, Path) {
+    /// The longest prefix of `path` whose server is connected, and what is left below it; not `path` itself where its entry is
+    /// meant.
+    fn nearest(&self, path: &Path, last: Last) -> (Path, Path) {
         let mut kept = self.lock();
         kept.retain(|_, kept| kept.device.connection().closed().is_none());
-        let mut prefix = Some(path.clone());
+        let mut prefix = if last == Last::Entry { path.parent() } else { Some(path.clone()) };
         while let Some(at) = prefix {
             if let (Some(found), Some(rest)) = (kept.get(&at), path.below(&at)) {
                 return (found.mount.clone(), rest);
@@ -140,26 +158,22 @@ impl Mounts {
         {
             return Ok(kept.device.clone());
         }
-        let request = proto::DialRequest { path: mount.to_string() };
-        let reply = self.link.dial_with(request, crate::rpc::Bytes::new()).await?;
-        // Whoever serves what is left of the path when a mount has gone is another server, with other entries.
-        if reply.message.mount != mount.as_str() {
-            return Err(Error::new(Code::Unreachable, format!("the server of {mount} has ended")));
+        let dialling = {
+            let mut dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || {
+                let dial: Pin<Box<dyn Future<Output = _> + Send>> =
+                    Box::pin(dial(self.link.clone(), mount.clone()));
+                dial.shared()
+            };
+            dialling.entry(mount.clone()).or_insert_with(new).clone()
+        };
+        let dialled = dialling.clone().await;
+        let mut others = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
+        if others.get(mount).is_some_and(|other| other.ptr_eq(&dialling)) {
+            others.remove(mount);
         }
-        let socket = reply.fds.into_iter().next().ok_or_else(|| {
-            Error::new(Code::Internal, format!("dial {mount}: the kernel sent no connection"))
-        })?;
-        let (connection, driver) = Connection::new(
-            stream(socket)?,
-            false,
-            Box::new(|frame| {
-                read_hello(frame)?;
-                Ok(Arc::new(Silent) as Arc<dyn Session>)
-            }),
-        );
-        // The driver ends with the last handle of its connection.
-        tokio::spawn(driver);
-        let device = Device::new(connection);
+        drop(others);
+        let device = dialled?;
         self.keep(mount.clone(), Kept { mount: mount.clone(), device: device.clone() });
         Ok(device)
     }
@@ -189,6 +203,29 @@ impl Mounts {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Path, Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Connects to the server of a mount.
+async fn dial(link: LinkClient, mount: Path) -> Result<Device> {
+    let request = proto::DialRequest { path: mount.to_string() };
+    let reply = link.dial_with(request, crate::rpc::Bytes::new()).await?;
+    // Whoever serves what is left of the path when a mount has gone is another server, with other entries.
+    if reply.message.mount != mount.as_str() {
+        return Err(Error::new(Code::Unreachable, format!("the server of {mount} has ended")));
+    }
+    let missing = || Error::new(Code::Internal, format!("dial {mount}: the kernel sent no connection"));
+    let socket = reply.fds.into_iter().next().ok_or_else(missing)?;
+    let (connection, driver) = Connection::new(
+        stream(socket)?,
+        false,
+        Box::new(|frame| {
+            read_hello(frame)?;
+            Ok(Arc::new(Silent) as Arc<dyn Session>)
+        }),
+    );
+    // The driver ends with the last handle of its connection.
+    tokio::spawn(driver);
+    Ok(Device::new(connection))
 }
 
 /// The side of a dialled connection that only calls.

@@ -33,6 +33,17 @@ impl Sigma {
 
     /// As [`Sigma::spawn`], for a caller that follows the output or feeds the input.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::SpawnRequest;
+    /// let spec = sigmaos::ProcSpec::new("/bin/plain")?.args(["copy-input"]);
+    /// let pid = sigma.spawn_with(SpawnRequest { spec: Some(spec.into()), follow: true, input: true }).await?;
+    /// sigma.input(pid, "hello".into(), true).await?;
+    /// assert!(sigma.wait_exit(pid).await?.is_ok());
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`Sigma::spawn`].
     pub async fn spawn_with(&self, request: proto::SpawnRequest) -> Result<Pid> {
@@ -41,6 +52,20 @@ impl Sigma {
 
     /// Waits until a proc has started, in its first life or a later one: it called `started`, or, for a plain binary, was
     /// executed.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/actor")?.args(["start", "wait-kill"])).await?;
+    /// sigma.wait_start(pid).await?;
+    /// sigma.kill(pid).await?;
+    /// // One that ends before it has started says how.
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/actor")?.args(["fail:no work"])).await?;
+    /// let error = sigma.wait_start(pid).await.unwrap_err();
+    /// assert_eq!(error.code, sigmaos::Code::Ended);
+    /// assert!(error.message.contains("no work"));
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `Ended`, telling the status, where it ended before; `NotFound` for an unknown pid.
@@ -51,6 +76,18 @@ impl Sigma {
     /// Waits until a proc has ended; one that is restarted, until its last end. Any proc of the realm may ask, any number of
     /// times, also after the kernel was restarted.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::{Cause, Status};
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/plain")?.args(["exit:3"])).await?;
+    /// let Status::Crashed { cause, .. } = sigma.wait_exit(pid).await? else { panic!("3 is no success") };
+    /// assert_eq!(cause, Cause::ExitCode(3));
+    /// // It is kept for others who ask.
+    /// assert!(!sigma.wait_exit(pid).await?.is_ok());
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound` for an unknown pid, or one whose status is no longer kept.
     pub async fn wait_exit(&self, pid: Pid) -> Result<Status> {
@@ -58,6 +95,19 @@ impl Sigma {
     }
 
     /// Waits until somebody asks this proc to end. It then has its grace period to do so.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// // This proc says that it is ready, and calls `wait_kill`.
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/actor")?.args(["start", "wait-kill", "ok:in order"])).await?;
+    /// sigma.wait_start(pid).await?;
+    /// sigma.kill(pid).await?;
+    /// assert!(sigma.wait_exit(pid).await?.is_ok());
+    /// // A tool outside is no proc.
+    /// assert_eq!(sigma.wait_kill().await.unwrap_err().code, sigmaos::Code::Invalid);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `Unreachable` where the kernel has gone; the proc is about to be killed.
@@ -67,6 +117,17 @@ impl Sigma {
 
     /// Says that this proc is ready for its work.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// // This proc calls `started`; only then does `wait_start` return.
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/actor")?.args(["start", "wait-kill"])).await?;
+    /// sigma.wait_start(pid).await?;
+    /// assert_eq!(sigma.started().await.unwrap_err().code, sigmaos::Code::Invalid, "a tool is no proc");
+    /// sigma.kill(pid).await?;
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `Unreachable` where the kernel has gone.
     pub async fn started(&self) -> Result<()> {
@@ -74,6 +135,18 @@ impl Sigma {
     }
 
     /// Says how this proc ends; it should then end. What counts is what it said first.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::Status;
+    /// // This proc calls `exited` with a message and data for whoever waits for its end.
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/actor")?.args(["ok:done,42"])).await?;
+    /// let Status::Ok { message, data } = sigma.wait_exit(pid).await? else { panic!("it ends well") };
+    /// assert_eq!((message.as_str(), &data[..]), ("done", &b"42"[..]));
+    /// assert_eq!(sigma.exited(Status::ok()).await.unwrap_err().code, sigmaos::Code::Invalid, "a tool is no proc");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `TooLarge` for too much data.
@@ -83,6 +156,18 @@ impl Sigma {
 
     /// Asks a proc to end; after its grace period the kernel kills it. Asking one that has ended changes nothing.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/actor")?.args(["start", "wait-kill"])).await?;
+    /// sigma.kill(pid).await?;
+    /// sigma.wait_exit(pid).await?;
+    /// sigma.kill(pid).await?;
+    /// let nobody = sigmaos::Pid { number: 999_999, ..pid };
+    /// assert_eq!(sigma.kill(nobody).await.unwrap_err().code, sigmaos::Code::NotFound);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound` for an unknown pid.
     pub async fn kill(&self, pid: Pid) -> Result<()> {
@@ -91,6 +176,16 @@ impl Sigma {
 
     /// What the kernel knows of a proc: state, timing, what it waits for.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/plain")?.args(["exit:0"])).await?;
+    /// sigma.wait_exit(pid).await?;
+    /// let info = sigma.info(pid).await?;
+    /// assert_eq!(info.pid, pid.to_string());
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// `NotFound` for an unknown pid.
     pub async fn info(&self, pid: Pid) -> Result<proto::ProcInfo> {
@@ -98,6 +193,15 @@ impl Sigma {
     }
 
     /// The procs of the realm, in the order of their spawn; with `all` also those that have ended and are still kept.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/plain")?.args(["exit:0"])).await?;
+    /// sigma.wait_exit(pid).await?;
+    /// assert_eq!((sigma.procs(false).await?.len(), sigma.procs(true).await?.len()), (0, 1));
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `Unreachable`.
@@ -117,6 +221,15 @@ impl Sigma {
 
     /// Waits for output of a proc past `offset`, or for its end. Of what nobody follows head and tail are kept, also when the
     /// proc has ended.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let pid = sigma.spawn(sigmaos::ProcSpec::new("/bin/plain")?.args(["say:hello", "exit:0"])).await?;
+    /// let output = sigma.output(pid, false, 0).await?;
+    /// assert_eq!(output.bytes, "hello\n");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `NotFound` for an unknown pid.
@@ -140,6 +253,18 @@ impl Sigma {
     }
 
     /// Writes to the standard input of a proc that was spawned with `input`; `end` closes it.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::SpawnRequest;
+    /// let spec = sigmaos::ProcSpec::new("/bin/actor")?.args(["start", "copy-input"]);
+    /// let pid = sigma.spawn_with(SpawnRequest { spec: Some(spec.into()), follow: false, input: true }).await?;
+    /// sigma.input(pid, "hello".into(), true).await?;
+    /// sigma.wait_exit(pid).await?;
+    /// assert_eq!(sigma.output(pid, false, 0).await?.bytes, "hello");
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `Closed` where the proc reads no more; `NotFound`.

@@ -2,6 +2,7 @@
 //!
 //! Services are defined once, in a `.proto`; `sigma-rpcgen` makes of each a trait to implement, a server and a client.
 
+use crate::file::Opened;
 use crate::wire::Connection;
 use crate::{Code, Error};
 use prost::Message;
@@ -149,16 +150,20 @@ pub struct Device {
     connection: Connection,
     handle: u32,
     deadline: Option<Duration>,
+    /// Closes the device with its last clone; none for a server itself.
+    _open: Option<Arc<Opened>>,
 }
 
 impl Device {
     /// The server at the other end of a connection, with the default deadline.
     pub fn new(connection: Connection) -> Self {
-        Self::opened(connection, 0)
+        Self { connection, handle: 0, deadline: Some(DEFAULT_DEADLINE), _open: None }
     }
 
-    pub(crate) fn opened(connection: Connection, handle: u32) -> Self {
-        Self { connection, handle, deadline: Some(DEFAULT_DEADLINE) }
+    /// A device that a server has opened.
+    pub(crate) fn opened(open: Opened) -> Self {
+        let (connection, handle) = (open.device.connection.clone(), open.handle);
+        Self { connection, handle, deadline: Some(DEFAULT_DEADLINE), _open: Some(Arc::new(open)) }
     }
 
     /// The same device with another deadline for each call; `None` waits for as long as the server lives.

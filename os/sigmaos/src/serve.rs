@@ -59,6 +59,21 @@ impl Session for Services {
     }
 }
 
+/// Refuses a change that rests on an election, at a server that does not know who was elected: to carry it out could undo what a
+/// later leader did.
+///
+/// # Errors
+/// `Unsupported` where there is a fence.
+pub fn refuse_fences(fences: &[proto::Fence]) -> Result<()> {
+    match fences.first() {
+        None => Ok(()),
+        Some(fence) => {
+            let text = format!("no fence holds here, that of {} neither: change it as no leader", fence.path);
+            Err(Error::new(Code::Unsupported, text))
+        }
+    }
+}
+
 /// What one connection holds open at a server, by number. 0 is never given out.
 #[derive(Debug)]
 pub struct Handles<T>(Mutex<Slab<Arc<T>>>);
@@ -232,15 +247,16 @@ impl Sigma {
     pub async fn mount(&self, path: &str, server: impl Accept) -> Result<()> {
         let parsed = Path::parse(path).map_err(|error| error.context(format!("mount {path}")))?;
         self.inner.keeper.export(Some(parsed.clone()), Arc::new(server));
-        let mounted = self.change("mount", path, |namespace, rest, mark| async move {
-            let request = proto::MountRequest {
-                path: rest,
-                stamp: mark.stamp,
-                fences: mark.fences,
-                ..Default::default()
-            };
-            namespace.mount(request).await.map(drop)
-        });
+        let mounted =
+            self.change("mount", path, crate::mounts::Last::Entry, |namespace, rest, mark| async move {
+                let request = proto::MountRequest {
+                    path: rest,
+                    stamp: mark.stamp,
+                    fences: mark.fences,
+                    ..Default::default()
+                };
+                namespace.mount(request).await.map(drop)
+            });
         let mounted = mounted.await;
         if mounted.is_err() {
             self.inner.keeper.withdraw(&parsed);

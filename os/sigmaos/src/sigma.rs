@@ -80,11 +80,29 @@ impl Sigma {
     }
 
     /// The kernel itself, for the operator's calls.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::{proto::Empty, stub::AdminClient};
+    /// let operator = AdminClient(sigma.kernel().clone());
+    /// assert!(!operator.realm_list(Empty {}).await?.realms.is_empty());
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     pub fn kernel(&self) -> &Device {
         &self.inner.door
     }
 
     /// Who this client is: its realm, pid, principal and machine, as the kernel says.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// let me = sigma.me().await?;
+    /// assert_eq!(me.realm, "example");
+    /// assert_eq!(sigma.create("/mine", sigmaos::Create::file().ephemeral()).await?.lease, me.pid);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `Unreachable` where the kernel has gone.
@@ -111,6 +129,21 @@ impl Sigma {
 
     /// Opens the rpc device at `path`, and makes of it the typed client that a `.proto` defined.
     ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::PathRequest;
+    /// use sigmaos::stub::{NamespaceClient, NamespaceServer};
+    /// # struct Voice;
+    /// # impl sigmaos::stub::Namespace for Voice {}
+    /// // Any service that a `.proto` defines; this one implements nothing, and says so.
+    /// sigma.serve_rpc("/voice", NamespaceServer(std::sync::Arc::new(Voice))).await?;
+    /// let voice: NamespaceClient = sigma.client("/voice/rpc").await?;
+    /// let answer = voice.stat(PathRequest { path: "/".into() }).await;
+    /// assert_eq!(answer.unwrap_err().code, sigmaos::Code::Unsupported);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
+    ///
     /// # Errors
     /// As [`Sigma::open_rpc`].
     pub async fn client<C: From<Device>>(&self, path: &str) -> Result<C> {
@@ -118,6 +151,21 @@ impl Sigma {
     }
 
     /// Advertises `service` at `path`: a directory there, for as long as this proc lives, with the device `rpc` in it.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::PathRequest;
+    /// use sigmaos::stub::{NamespaceClient, NamespaceServer};
+    /// # struct Voice;
+    /// # impl sigmaos::stub::Namespace for Voice {}
+    /// // Any service that a `.proto` defines; this one implements nothing, and says so.
+    /// sigma.serve_rpc("/voice", NamespaceServer(std::sync::Arc::new(Voice))).await?;
+    /// let voice: NamespaceClient = sigma.client("/voice/rpc").await?;
+    /// let answer = voice.stat(PathRequest { path: "/".into() }).await;
+    /// assert_eq!(answer.unwrap_err().code, sigmaos::Code::Unsupported);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// As [`Sigma::mount`].

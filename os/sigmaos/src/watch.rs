@@ -1,7 +1,7 @@
 //! Waiting for the namespace to change (the thesis' `WatchDir`, `OpenWatch` and `WatchRemove`).
 
 use crate::file::{File, Opened};
-use crate::mounts::Again;
+use crate::mounts::{Again, Last};
 use crate::sigma::Sigma;
 use crate::stub::NamespaceClient;
 use crate::{Code, Error, Result, proto};
@@ -52,7 +52,7 @@ impl Sigma {
     }
 
     async fn watch_after(&self, path: &str, after: u64, entry: u64) -> Result<(Opened, proto::Stat)> {
-        self.at("watch_dir", path, Again::Read, |place| async move {
+        self.at("watch_dir", path, Last::Follow, Again::Read, |place| async move {
             let namespace = NamespaceClient(place.device.deadline(None));
             let request = proto::WatchRequest { path: place.rest, after, entry };
             let watching = namespace.watch(request).await?;
@@ -104,7 +104,8 @@ impl Sigma {
         self.wait("wait for", path, false, 0).await
     }
 
-    /// Waits until the entry that is at `path` now is there no more: removed, or renamed.
+    /// Waits until the entry that is at `path` now is there no more: removed, or renamed. A symlink or a mount is waited for
+    /// itself, so that this tells of the end of a server.
     ///
     /// ```
     /// # sigma_test::example(async |sigma| {
@@ -122,12 +123,17 @@ impl Sigma {
     /// # Errors
     /// `NotFound` where there is none; as [`Sigma::wait_for`].
     pub async fn watch_remove(&self, path: &str) -> Result<()> {
-        let entry = self.stat(path).await?.entry;
+        // No entry has number 0, so it is there no more, and what is there is told at once.
+        let entry = self.wait("watch_remove", path, true, 0).await?.entry;
+        if entry == 0 {
+            return Err(Error::new(Code::NotFound, format!("watch_remove {path}: it does not exist")));
+        }
         self.wait("watch_remove", path, true, entry).await.map(drop)
     }
 
     async fn wait(&self, operation: &str, path: &str, removed: bool, entry: u64) -> Result<proto::Stat> {
-        self.at(operation, path, Again::Read, |place| async move {
+        let last = if removed { Last::Entry } else { Last::Follow };
+        self.at(operation, path, last, Again::Read, |place| async move {
             let request = proto::WaitRequest { path: place.rest, removed, entry };
             NamespaceClient(place.device.deadline(None)).wait(request).await
         })
@@ -137,6 +143,18 @@ impl Sigma {
 
 impl DirWatch {
     /// The next event, when it comes. Dropping the future loses none.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::event::Kind;
+    /// sigma.create_dir("/jobs").await?;
+    /// let mut jobs = sigma.watch_dir("/jobs").await?;
+    /// sigma.put_file("/jobs/1", "resize").await?;
+    /// sigma.remove("/jobs/1").await?;
+    /// assert_eq!((jobs.next().await?.kind(), jobs.next().await?.kind()), (Kind::Created, Kind::Removed));
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// `Version`: events were lost, list again; what comes next happens after this answer. `NotFound` when the directory was

@@ -12,7 +12,7 @@ use rustix::fs::{readlinkat, renameat};
 use rustix::io::Errno;
 use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::rpc::{Bytes, Request, Response};
-use sigmaos::serve::Handles;
+use sigmaos::serve::{Handles, refuse_fences};
 use sigmaos::stub::Namespace;
 use sigmaos::{Code, Error, Path, Result, proto};
 use std::os::unix::fs::FileExt;
@@ -107,7 +107,8 @@ impl Namespace for Session {
     }
 
     async fn put(&self, request: Request<proto::PutRequest>) -> Result<Response<proto::Stat>> {
-        let proto::PutRequest { path, exclusive, ephemeral, .. } = request.message;
+        let proto::PutRequest { path, exclusive, ephemeral, fences, .. } = request.message;
+        refuse_fences(&fences)?;
         let path = Path::parse(&path)?;
         stays(&path, ephemeral)?;
         self.root.spot(&path)?;
@@ -129,7 +130,8 @@ impl Namespace for Session {
 
     async fn create(&self, request: Request<proto::CreateRequest>) -> Result<Response<proto::Opened>> {
         let kind = request.message.kind();
-        let proto::CreateRequest { path, exclusive, ephemeral, .. } = request.message;
+        let proto::CreateRequest { path, exclusive, ephemeral, fences, .. } = request.message;
+        refuse_fences(&fences)?;
         let path = Path::parse(&path)?;
         stays(&path, ephemeral)?;
         match kind {
@@ -147,6 +149,7 @@ impl Namespace for Session {
     }
 
     async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
+        refuse_fences(&request.message.fences)?;
         let path = Path::parse(&request.message.path)?;
         stays(&path, request.message.ephemeral)?;
         self.keep_open(Open::new(&self.root, &path, &request.message, self.permit()?)?)
@@ -159,7 +162,8 @@ impl Namespace for Session {
     }
 
     async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::Written>> {
-        let proto::WriteRequest { handle, offset, .. } = request.message;
+        let proto::WriteRequest { handle, offset, fences, .. } = request.message;
+        refuse_fences(&fences)?;
         let (open, bytes) = (self.open.get(handle)?, request.payload);
         let length = bytes.len();
         by_size(length, move || open.write(offset, &bytes)).await?;
@@ -186,11 +190,13 @@ impl Namespace for Session {
     }
 
     async fn remove(&self, request: Request<proto::RemoveRequest>) -> Result<Response<proto::Empty>> {
+        refuse_fences(&request.message.fences)?;
         self.root.remove(&Path::parse(&request.message.path)?)?;
         Ok(proto::Empty {}.into())
     }
 
     async fn rename(&self, request: Request<proto::RenameRequest>) -> Result<Response<proto::Empty>> {
+        refuse_fences(&request.message.fences)?;
         let (from, to) = (Path::parse(&request.message.from)?, Path::parse(&request.message.to)?);
         let (source, target) = (self.root.spot(&from)?, self.root.spot(&to)?);
         source.stat()?;

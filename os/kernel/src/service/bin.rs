@@ -4,7 +4,7 @@ use crate::binary::{Binaries, Binary, Upload, WHOLE, name_in_bin, stat};
 use sigma_abi::limits::DIR_PAGE;
 use sigma_abi::{Code, Error, Path, Result, proto};
 use sigmaos::rpc::{Bytes, Request, Response};
-use sigmaos::serve::{Accept, Handles, Services};
+use sigmaos::serve::{Accept, Handles, Services, refuse_fences};
 use sigmaos::stub::{Namespace, NamespaceServer};
 use sigmaos::wire::Session;
 use std::os::unix::fs::FileExt;
@@ -51,6 +51,7 @@ impl Namespace for BinSession {
     }
 
     async fn put(&self, request: Request<proto::PutRequest>) -> Result<Response<proto::Stat>> {
+        refuse_fences(&request.message.fences)?;
         let name = name_in_bin(&Path::parse(&request.message.path)?)?;
         stays(&name, request.message.ephemeral)?;
         if request.message.exclusive && self.binaries.find(&name).is_ok() {
@@ -72,7 +73,8 @@ impl Namespace for BinSession {
     }
 
     async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
-        let proto::OpenRequest { path, write, create, truncate, ephemeral, .. } = request.message;
+        let proto::OpenRequest { path, write, create, truncate, ephemeral, fences, .. } = request.message;
+        refuse_fences(&fences)?;
         let name = name_in_bin(&Path::parse(&path)?)?;
         stays(&name, ephemeral)?;
         if !write {
@@ -104,7 +106,8 @@ impl Namespace for BinSession {
     }
 
     async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::Written>> {
-        let proto::WriteRequest { handle, offset, .. } = request.message;
+        let proto::WriteRequest { handle, offset, fences, .. } = request.message;
+        refuse_fences(&fences)?;
         match &*self.open.get(handle)? {
             Open::Writing(upload) => {
                 let mut upload = upload.lock().unwrap_or_else(PoisonError::into_inner);
@@ -129,6 +132,7 @@ impl Namespace for BinSession {
     }
 
     async fn remove(&self, request: Request<proto::RemoveRequest>) -> Result<Response<proto::Empty>> {
+        refuse_fences(&request.message.fences)?;
         self.binaries.remove(&name_in_bin(&Path::parse(&request.message.path)?)?)?;
         Ok(proto::Empty {}.into())
     }

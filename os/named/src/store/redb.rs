@@ -21,12 +21,18 @@ const FORMAT: u64 = 1;
 /// Bytes of the file that redb keeps in memory; the tree itself is in memory already.
 const CACHE_BYTES: usize = 4 << 20;
 
+/// What the system says where there is no room: on the disk, for this user, for this file.
+const NO_ROOM: [Errno; 3] = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG];
+
 /// A namespace in a file.
 #[derive(Debug)]
 pub struct Redb {
-    database: Database,
+    /// None where it could not be opened again.
+    database: Option<Database>,
     path: PathBuf,
     epoch: u64,
+    /// A write has failed. The library then refuses all further ones, until the file is opened again.
+    failed: bool,
 }
 
 impl Redb {
@@ -36,16 +42,35 @@ impl Redb {
     /// `Version` where a newer build has written it; `Busy` where somebody has it open; `Quota` without room; `Internal` where
     /// it is damaged. Each names the file.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let named = |error: Error| error.context(format!("the namespace in {}", path.display()));
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-        let database = database.map_err(|error| named(opening(error)))?;
-        let mut store = Self { database, path: path.to_owned(), epoch: 0 };
-        store.epoch = store.take_over().map_err(named)?;
+        let mut store = Self { database: None, path: path.to_owned(), epoch: 0, failed: false };
+        store.epoch =
+            store.open_file().and_then(|()| store.take_over()).map_err(|error| store.named(error))?;
         Ok(store)
     }
 
+    fn open_file(&mut self) -> Result<(), Error> {
+        // The file is locked by who has it open, which may be this.
+        self.database = None;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(&self.path);
+        let mut database = database.map_err(opening)?;
+        // All of it is read at each start, so all of it is held against its checksums: what is damaged is not served.
+        if !database.check_integrity().map_err(opening)? {
+            tracing::warn!(path = %self.path.display(), "the file was not as it should be, and was repaired");
+        }
+        self.database = Some(database);
+        Ok(())
+    }
+
+    fn database(&self) -> Result<&Database, Error> {
+        self.database.as_ref().ok_or_else(|| Error::new(Code::Internal, "it could not be opened again"))
+    }
+
+    fn named(&self, error: Error) -> Error {
+        error.context(format!("the namespace in {}", self.path.display()))
+    }
+
     fn take_over(&mut self) -> Result<u64, Error> {
-        let mut transaction = self.database.begin_write().map_err(broken)?;
+        let mut transaction = self.database()?.begin_write().map_err(broken)?;
         transaction.set_durability(Durability::Immediate).map_err(broken)?;
         let epoch = {
             let mut facts = transaction.open_table(FACTS).map_err(broken)?;
@@ -67,7 +92,7 @@ impl Redb {
     }
 
     fn write(&self, batch: &Batch) -> Result<(), Error> {
-        let mut transaction = self.database.begin_write().map_err(broken)?;
+        let mut transaction = self.database()?.begin_write().map_err(broken)?;
         transaction.set_durability(Durability::Immediate).map_err(broken)?;
         {
             let facts = transaction.open_table(FACTS).map_err(broken)?;
@@ -87,23 +112,31 @@ impl Redb {
     }
 }
 
+impl Redb {
+    fn read(&self) -> Result<Vec<(Vec<u8>, Bytes)>, Error> {
+        let transaction = self.database()?.begin_read().map_err(broken)?;
+        let namespace = transaction.open_table(NAMESPACE).map_err(broken)?;
+        let mut records = Vec::new();
+        for record in namespace.iter().map_err(broken)? {
+            let (key, value) = record.map_err(broken)?;
+            records.push((key.value().to_vec(), Bytes::copy_from_slice(value.value())));
+        }
+        Ok(records)
+    }
+}
+
 impl Store for Redb {
     fn load(&mut self) -> Result<Vec<(Vec<u8>, Bytes)>, Error> {
-        let read = || {
-            let transaction = self.database.begin_read().map_err(broken)?;
-            let namespace = transaction.open_table(NAMESPACE).map_err(broken)?;
-            let mut records = Vec::new();
-            for record in namespace.iter().map_err(broken)? {
-                let (key, value) = record.map_err(broken)?;
-                records.push((key.value().to_vec(), Bytes::copy_from_slice(value.value())));
-            }
-            Ok(records)
-        };
-        read().map_err(|error: Error| error.context(format!("the namespace in {}", self.path.display())))
+        if std::mem::take(&mut self.failed) {
+            self.open_file().map_err(|error| self.named(error))?;
+        }
+        self.read().map_err(|error| self.named(error))
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), Error> {
-        self.write(batch).map_err(|error| error.context(format!("the namespace in {}", self.path.display())))
+        let written = self.write(batch);
+        self.failed |= written.is_err();
+        written.map_err(|error| self.named(error))
     }
 
     fn room(&self) -> Option<u64> {
@@ -129,7 +162,9 @@ fn opening(error: DatabaseError) -> Error {
 
 fn broken(error: impl Into<redb::Error>) -> Error {
     match error.into() {
-        redb::Error::Io(error) if Errno::from_io_error(&error) == Some(Errno::NOSPC) => {
+        redb::Error::Io(error)
+            if Errno::from_io_error(&error).is_some_and(|errno| NO_ROOM.contains(&errno)) =>
+        {
             Error::new(Code::Quota, "the disk is full")
         }
         redb::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => {

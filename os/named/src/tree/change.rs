@@ -45,8 +45,8 @@ pub enum Action {
     Create { path: Path, kind: Kind, new: New, exclusive: bool, target: String },
     /// Opens a file or pipe in a way that may change it: one that is made where it is missing, or cut to nothing.
     Open { path: Path, create: bool, truncate: bool, access: Access, new: New },
-    /// Takes an entry away; a directory must be empty.
-    Remove { path: Path },
+    /// Takes an entry away, that of the given number alone where there is one; a directory must be empty.
+    Remove { path: Path, entry: Option<Id> },
     /// Moves an entry, a directory with all below it. A file or symlink at `to` is replaced, as is an empty directory by a
     /// directory; a mount never is.
     Rename { from: Path, to: Path },
@@ -111,7 +111,7 @@ impl Tree {
             Action::Open { path, create, truncate, access, new } => {
                 self.open_to_change(&by, now_ms, &path, create, truncate, access, new)
             }
-            Action::Remove { path } => self.remove(&by, now_ms, &path),
+            Action::Remove { path, entry } => self.remove(&by, now_ms, &path, entry),
             Action::Rename { from, to } => self.rename(&by, now_ms, &from, &to),
             Action::Mount { path, perm, endpoint, pid } => {
                 self.mount(&by, now_ms, &path, perm, endpoint, pid)
@@ -142,7 +142,7 @@ impl Tree {
             }
             Action::Open { path, .. } => (path, Last::Follow, false),
             Action::Mount { path, .. } | Action::Elect { path, .. } => (path, Last::Entry, false),
-            Action::Remove { path } | Action::Rename { from: path, .. } => (path, Last::Entry, true),
+            Action::Remove { path, .. } | Action::Rename { from: path, .. } => (path, Last::Entry, true),
             Action::Write { id, .. } if self.nodes.contains_key(id) => {
                 return self.check_fences(fences, &self.path_of(*id), false);
             }

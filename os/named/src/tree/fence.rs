@@ -4,7 +4,7 @@ use super::Tree;
 use super::change::{Caller, Reply};
 use super::event::What;
 use super::node::Body;
-use super::walk::Last;
+use super::walk::{Last, Walked};
 use bytes::Bytes;
 use sigma_abi::{Code, Error, Path, Result};
 
@@ -29,6 +29,9 @@ impl Tree {
             return Err(Error::new(Code::Exists, format!("{path} exists{holder}")));
         }
         self.may_change(spot.dir, by, path)?;
+        if let Some(fence) = fence {
+            self.check_name(by, fence)?;
+        }
         // A fence stays for good, so it counts as an entry does.
         let new_fence = fence.filter(|fence| !self.fences.contains_key(*fence));
         if new_fence.is_some() {
@@ -45,6 +48,25 @@ impl Tree {
             self.log.fences.insert(fence.clone());
         }
         Ok(self.entry(id))
+    }
+
+    /// Whether a path is its only name, free of symlinks, below which a fence would be passed by; and of this tree, since nobody
+    /// else knows who was elected.
+    ///
+    /// # Errors
+    /// `Invalid`, with the name to use; `Unsupported` behind a mount; as a walk.
+    fn check_name(&self, by: &Caller, fence: &Path) -> Result<()> {
+        let name = match self.walk_or_leave(fence, by, Last::Follow)? {
+            Walked::Here(spot) => self.path_of_spot(&spot),
+            Walked::Away { mount, .. } => {
+                let text = format!("{fence} is served by {}, where no fence holds", self.path_of(mount));
+                return Err(Error::new(Code::Unsupported, text));
+            }
+        };
+        if name == fence.as_str() {
+            return Ok(());
+        }
+        Err(Error::new(Code::Invalid, format!("{fence} is another name of {name}: fence that")))
     }
 
     /// Whether the caller's elections are the last ones, for those of the fences that concern `path`. With `below` a change

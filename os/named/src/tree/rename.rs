@@ -8,10 +8,20 @@ use super::walk::{Last, Spot, Walked};
 use sigma_abi::{Code, Error, Path, Result};
 
 impl Tree {
-    pub(super) fn remove(&mut self, by: &Caller, now_ms: u64, path: &Path) -> Result<Reply> {
+    pub(super) fn remove(
+        &mut self,
+        by: &Caller,
+        now_ms: u64,
+        path: &Path,
+        entry: Option<Id>,
+    ) -> Result<Reply> {
         let spot = self.walk(path, by, Last::Entry)?;
         let dir = spot.dir;
         let id = spot.existing(path)?;
+        if let Some(gone) = entry.filter(|entry| *entry != id) {
+            let text = format!("{path} is entry {id}, and entry {gone} is there no more");
+            return Err(Error::new(Code::NotFound, text));
+        }
         if id == Id::ROOT {
             return Err(Error::new(Code::Invalid, "/ cannot be removed"));
         }

@@ -3,6 +3,7 @@
 mod links;
 mod model;
 mod mounts;
+mod rights;
 mod stories;
 
 use super::node::Body;
@@ -103,7 +104,7 @@ impl World {
     }
 
     pub(super) fn remove(&mut self, at: &str) -> Result<Reply> {
-        self.apply(Action::Remove { path: path(at) })
+        self.apply(Action::Remove { path: path(at), entry: None })
     }
 
     pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<Reply> {
@@ -151,7 +152,7 @@ pub(super) fn moves<T: std::fmt::Debug>(result: Result<T>, mount: &str, rest: &s
 
 impl Tree {
     /// Everything that must hold of a tree between changes.
-    pub(super) fn check(&self) {
+    pub(crate) fn check(&self) {
         let mut seen = BTreeSet::from([Id::ROOT]);
         let mut leases: BTreeMap<Pid, BTreeSet<Id>> = BTreeMap::new();
         let mut todo = vec![Id::ROOT];

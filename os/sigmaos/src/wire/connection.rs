@@ -7,7 +7,9 @@ use crate::{Code, Error, Result};
 use futures_util::task::AtomicWaker;
 use rustix::net::{Shutdown, shutdown};
 use sigma_abi::frame::{Frame, Kind};
+use sigma_abi::proto;
 use slab::Slab;
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::net::UnixStream;
@@ -18,6 +20,13 @@ pub(super) type Answered = Result<(Frame, Vec<OwnedFd>)>;
 
 /// Calls that one connection may wait for at a time: a tag has 16 bits for its place.
 const MAX_PENDING: usize = 1 << 16;
+
+/// Methods whose replies name an object that is open from then on, at the same place of their messages.
+const OPENING: [&str; 3] = ["Namespace.Open", "Namespace.Create", "Namespace.Watch"];
+
+/// Cancelled calls of which a reply may still come that names an open object. The oldest are forgotten first: their replies
+/// are the least likely to be still on the way.
+const MAX_CANCELLED: usize = 1024;
 
 /// What a connection's handles and its driver share.
 #[derive(Debug)]
@@ -33,12 +42,39 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) out: Outbox,
-    pending: Slab<(u16, oneshot::Sender<Answered>)>,
+    pending: Slab<Pending>,
     generation: u16,
+    /// See [`MAX_CANCELLED`].
+    cancelled: VecDeque<u32>,
     /// Why the connection has ended.
     pub(crate) closed: Option<Error>,
     /// The last handle is gone.
     pub(crate) released: bool,
+}
+
+/// A call that waits for its reply.
+#[derive(Debug)]
+struct Pending {
+    generation: u16,
+    /// Its reply names an open object.
+    opens: bool,
+    waiting: oneshot::Sender<Answered>,
+}
+
+impl State {
+    /// Takes a call off the list, where its reply has not come yet.
+    fn take(&mut self, tag: u32) -> Option<Pending> {
+        let place = (tag & 0xffff) as usize;
+        let generation = (tag >> 16) as u16;
+        let waits = self.pending.get(place).is_some_and(|waiting| waiting.generation == generation);
+        waits.then(|| self.pending.remove(place))
+    }
+
+    /// Whether a call that opens something was cancelled and not forgotten.
+    fn forget_cancelled(&mut self, tag: u32) -> bool {
+        let place = self.cancelled.iter().position(|cancelled| *cancelled == tag);
+        place.is_some_and(|place| self.cancelled.remove(place).is_some())
+    }
 }
 
 impl Shared {
@@ -66,14 +102,30 @@ impl Shared {
 
     pub(crate) fn complete(&self, tag: u32, answer: Answered) {
         let mut state = self.lock();
-        let place = (tag & 0xffff) as usize;
-        let generation = (tag >> 16) as u16;
-        if state.pending.get(place).is_some_and(|(waiting, _)| *waiting == generation) {
-            let (_, waiting) = state.pending.remove(place);
+        let Some(Pending { opens, waiting, .. }) = state.take(tag) else {
+            let opened = state.forget_cancelled(tag);
             drop(state);
-            // The caller may have gone in the meantime; its answer goes with it.
-            let _ = waiting.send(answer);
+            if opened {
+                self.disown(&answer);
+            }
+            return;
+        };
+        drop(state);
+        // The caller may have gone in the meantime; its answer goes with it.
+        if let Err(answer) = waiting.send(answer)
+            && opens
+        {
+            self.disown(&answer);
         }
+    }
+
+    /// Closes what a reply has opened that nobody takes.
+    fn disown(&self, answer: &Answered) {
+        let opened = answer.as_ref().ok().and_then(|(frame, _)| frame.message::<proto::Opened>().ok());
+        let Some(proto::Opened { handle, .. }) = opened.filter(|opened| opened.handle != 0) else { return };
+        let close = proto::CloseRequest { handle, discard: true };
+        // A server that has gone has closed it already.
+        let _ = self.send(Frame::new(Kind::Notice, 0, "Namespace.Close", &close), Vec::new());
     }
 
     pub(crate) fn close(&self, reason: Error) {
@@ -86,7 +138,7 @@ impl Shared {
         };
         // Who refuses a whole connection has carried out nothing.
         let maybe_done = reason.code != Code::Busy;
-        for (_, (_, waiting)) in pending {
+        for (_, Pending { waiting, .. }) in pending {
             let _ = waiting.send(Err(Error { maybe_done, ..reason.clone() }));
         }
         self.room.notify_waiters();
@@ -126,6 +178,8 @@ impl WeakConnection {
 pub struct Tag {
     shared: Arc<Shared>,
     tag: u32,
+    opens: bool,
+    answer: oneshot::Receiver<Answered>,
     done: bool,
 }
 
@@ -134,8 +188,27 @@ impl Drop for Tag {
         if self.done {
             return;
         }
-        self.shared.lock().pending.try_remove((self.tag & 0xffff) as usize);
-        let cancel = Frame::new(Kind::Cancel, self.tag, "", &sigma_abi::proto::Empty {});
+        // From here on whoever completes it sees that nobody waits.
+        self.answer.close();
+        if let Ok(answer) = self.answer.try_recv() {
+            if self.opens {
+                self.shared.disown(&answer);
+            }
+            return;
+        }
+        {
+            let mut state = self.shared.lock();
+            if state.take(self.tag).is_none() {
+                return;
+            }
+            if self.opens {
+                if state.cancelled.len() >= MAX_CANCELLED {
+                    state.cancelled.pop_front();
+                }
+                state.cancelled.push_back(self.tag);
+            }
+        }
+        let cancel = Frame::new(Kind::Cancel, self.tag, "", &proto::Empty {});
         // Where the connection has ended there is nothing left to cancel.
         let _ = self.shared.send(cancel, Vec::new());
     }
@@ -173,6 +246,7 @@ impl Connection {
                 room.await;
             }
         }
+        let opens = OPENING.contains(&frame.method());
         let (sender, receiver) = oneshot::channel();
         let mut waiting = {
             let mut state = shared.lock();
@@ -184,12 +258,13 @@ impl Connection {
             }
             state.generation = state.generation.wrapping_add(1);
             let generation = state.generation;
-            let place = state.pending.insert((generation, sender));
-            Tag { shared: Arc::clone(shared), tag: (u32::from(generation) << 16) | place as u32, done: false }
+            let place = state.pending.insert(Pending { generation, opens, waiting: sender });
+            let tag = (u32::from(generation) << 16) | place as u32;
+            Tag { shared: Arc::clone(shared), tag, opens, answer: receiver, done: false }
         };
         frame.tag = waiting.tag;
         shared.send(frame, Vec::new())?;
-        let answer = receiver.await;
+        let answer = (&mut waiting.answer).await;
         waiting.done = true;
         answer.unwrap_or_else(|_| Err(Error::maybe_done(Code::Unreachable, "the connection has ended")))
     }
@@ -221,7 +296,8 @@ mod tests {
     use super::*;
     use crate::rpc::{Answer, Call, unknown_method};
     use crate::wire::{Session, hello};
-    use sigma_abi::proto;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
 
     /// A server that mounts itself and never reads its door once took every descriptor of its kernel.
     #[tokio::test]
@@ -262,5 +338,97 @@ mod tests {
         let error = connection.call(call).await.unwrap_err();
         assert_eq!((error.code, error.maybe_done), (Code::Busy, false), "{error}");
         assert!(error.message.contains("too many connections"), "{error}");
+    }
+
+    /// A connection, and what its peer would read of it.
+    fn alone() -> (Connection, Driver, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (connection, driver) = Connection::new(ours, false, Box::new(|_| panic!("nobody speaks")));
+        (connection, driver, theirs)
+    }
+
+    /// Polls a call once, so that it is sent.
+    fn begin(call: std::pin::Pin<&mut impl Future<Output = Answered>>) {
+        assert!(call.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+
+    fn answered(connection: &Connection, tag: u32, message: &impl prost::Message) {
+        connection.0.0.complete(tag, Ok((Frame::new(Kind::Reply, tag, "", message), Vec::new())));
+    }
+
+    /// The tag of the only call that waits.
+    fn tag_of(connection: &Connection) -> u32 {
+        let state = connection.0.0.lock();
+        let (place, pending) = state.pending.iter().next_back().unwrap();
+        (u32::from(pending.generation) << 16) | place as u32
+    }
+
+    fn sent(theirs: &UnixStream) -> Vec<Frame> {
+        let mut buffer = bytes::BytesMut::new();
+        while theirs.try_read_buf(&mut buffer).is_ok_and(|count| count > 0) {}
+        std::iter::from_fn(|| Frame::decode(&mut buffer).unwrap()).collect()
+    }
+
+    /// A call that was dropped with its answer already there once took the place of the next one from it, which then failed
+    /// although its connection lived.
+    #[tokio::test]
+    async fn dropping_an_answered_call_harms_no_other() {
+        let (connection, _driver, _theirs) = alone();
+        connection.writable().await;
+        let call = || connection.call(Frame::new(Kind::Call, 0, "Echo.Say", &proto::Empty {}));
+        let mut second = {
+            let mut first = Box::pin(call());
+            begin(first.as_mut());
+            answered(&connection, tag_of(&connection), &proto::Empty {});
+            let mut second = Box::pin(call());
+            begin(second.as_mut());
+            drop(first);
+            second
+        };
+        answered(&connection, tag_of(&connection), &proto::Empty {});
+        assert!(second.as_mut().await.is_ok());
+    }
+
+    /// Whenever the caller of an open goes, what the server has opened is closed.
+    #[tokio::test]
+    async fn what_nobody_takes_is_closed() {
+        let opened = proto::Opened { handle: 7, stat: None };
+        for answered_before in [true, false] {
+            let (connection, _driver, theirs) = alone();
+            connection.writable().await;
+            let open = Frame::new(Kind::Call, 0, "Namespace.Open", &proto::Empty {});
+            let mut call = Box::pin(connection.call(open));
+            begin(call.as_mut());
+            let tag = tag_of(&connection);
+            if answered_before {
+                answered(&connection, tag, &opened);
+            }
+            drop(call);
+            if !answered_before {
+                answered(&connection, tag, &opened);
+                answered(&connection, tag, &opened);
+            }
+            theirs.readable().await.unwrap();
+            let closed: Vec<_> =
+                sent(&theirs).into_iter().filter(|frame| frame.method() == "Namespace.Close").collect();
+            assert_eq!(closed.len(), 1, "answered before: {answered_before}");
+            assert_eq!(closed[0].message::<proto::CloseRequest>().unwrap().handle, 7);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dropped_call_is_cancelled_and_what_it_does_not_open_needs_no_close() {
+        let (connection, _driver, theirs) = alone();
+        connection.writable().await;
+        {
+            let mut call =
+                pin!(connection.call(Frame::new(Kind::Call, 0, "Namespace.Get", &proto::Empty {})));
+            begin(call.as_mut());
+        }
+        theirs.readable().await.unwrap();
+        let kinds: Vec<_> = sent(&theirs).iter().map(|frame| frame.kind).collect();
+        assert_eq!(kinds, [Kind::Call, Kind::Cancel]);
+        let state = connection.0.0.lock();
+        assert!(state.pending.is_empty() && state.cancelled.is_empty());
     }
 }
