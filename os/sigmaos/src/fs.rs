@@ -311,7 +311,7 @@ impl Sigma {
             NamespaceClient(place.device.clone()).stat(proto::PathRequest { path: place.rest }).await?;
             Ok(place.device)
         };
-        self.at("reach the server of", path, Again::Read, reached).await
+        self.at("reach the server of", path, Last::Follow, Again::Read, reached).await
     }
 
     async fn open_at(&self, path: &str, request: &proto::OpenRequest) -> Result<(Place, proto::Opened)> {
