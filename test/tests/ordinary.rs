@@ -5,8 +5,11 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
+use serde_json::Value;
 use sigma_test::{host, story};
 use sigmaos::Status;
+use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn whoever_boots_a_machine_has_a_sandbox_and_a_namespace() {
@@ -62,4 +65,40 @@ fn whoever_boots_a_machine_has_a_sandbox_and_a_namespace() {
         machine.boot_again().await;
         machine.ok(&["run", "hello"]).await;
     });
+}
+
+/// `sigma doctor` on a state directory, without any kernel: its exit code, and what it found.
+fn doctor(state: &Path) -> (Option<i32>, Value) {
+    let dist = std::env::var_os("SIGMA_DIST").expect("SIGMA_DIST names an installation");
+    let mut sigma = Command::new(Path::new(&dist).join("bin/sigma"));
+    let output = sigma.args(["doctor", "--json"]).env("SIGMA_STATE", state).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    (output.status.code(), serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said} {output:?}")))
+}
+
+#[test]
+fn whoever_asks_is_told_what_the_machine_can_have_without_any_kernel() {
+    let root = rustix::process::geteuid().is_root();
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let (code, said) = doctor(&state);
+    assert_eq!((code, &said["fit"]), (Some(0), &Value::Bool(true)), "{said}");
+    assert!(!state.exists(), "it only looks");
+    let found = |name: &str| {
+        let findings = said["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|finding| finding["name"] == name);
+        finding.unwrap_or_else(|| panic!("nothing is said of {name}: {said}"))["state"].clone()
+    };
+    for layer in
+        ["user", "pid", "mount", "net", "ipc", "capabilities", "rlimits", "landlock", "seccomp", "disk"]
+    {
+        assert_eq!(found(layer), "ok", "{layer}");
+    }
+    assert_eq!(found("uids"), if root { "ok" } else { "limited" });
+    if !root {
+        assert_eq!(found("cgroup"), "limited");
+    }
+
+    let (code, said) = doctor(Path::new("/proc/nowhere/state"));
+    assert_eq!((code, &said["fit"]), (Some(1), &Value::Bool(false)), "{said}");
 }

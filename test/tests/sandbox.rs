@@ -5,6 +5,7 @@
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 use sigma_abi::frame::{Frame, Kind};
+use sigma_abi::layer::Layer;
 use sigma_test::echo::{EchoClient, Text};
 use sigma_test::{Machine, Tenant, host, story, story_with, within};
 use sigmaos::{Pid, Status, proto, wire};
@@ -154,6 +155,44 @@ fn a_layer_that_the_operator_takes_away_is_shown_as_missing() {
         assert_eq!(host::status(process, "Seccomp:").as_deref(), Some("0"));
         tenant.feed(pid, "").await.unwrap();
         tenant.wait_exit(pid).await;
+    });
+}
+
+#[test]
+fn each_layer_can_be_taken_away_alone_and_its_absence_is_shown() {
+    for layer in Layer::ALL {
+        story_with(&["--insecure-without", layer.name()], async |machine| {
+            let tenant = machine.realm("a").await;
+            assert!(tenant.run("noop").await.is_ok(), "procs run without {layer}");
+            for other in Layer::ALL.into_iter().filter(|other| *other != Layer::Cgroup) {
+                let (on, note) = machine.layer(other.name()).await;
+                assert_eq!(on, other != layer, "without {layer}, {other} is {on}: {note}");
+            }
+            let (on, note) = machine.layer(layer.name()).await;
+            assert!(!on && note.contains(&format!("--insecure-without={layer}")), "{layer}: {note}");
+        });
+    }
+}
+
+#[test]
+fn a_control_group_limits_a_proc_unless_it_is_taken_away() {
+    let most_tasks = async |machine: &Machine| {
+        let tenant = machine.realm("a").await;
+        let pid = tenant.spawn_followed("probe 9").await;
+        tenant.said(pid, "ready: yes").await;
+        let process = host::find(machine.sigmad().await, "probe 9").unwrap();
+        let group = host::cgroup(process, "pids").unwrap();
+        tenant.feed(pid, "").await.unwrap();
+        tenant.wait_exit(pid).await;
+        std::fs::read_to_string(group.join("pids.max")).ok()
+    };
+    story(async |machine| {
+        if machine.has_cgroups().await {
+            assert_eq!(most_tasks(machine).await.as_deref(), Some("512\n"));
+        }
+    });
+    story_with(&["--insecure-without", "cgroup"], async |machine| {
+        assert_ne!(most_tasks(machine).await.as_deref(), Some("512\n"));
     });
 }
 

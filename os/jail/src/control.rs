@@ -7,6 +7,7 @@ use prost::Message;
 use sigma_abi::frame::{Frame, Kind, PREFIX};
 use sigma_abi::limits::MAX_FDS;
 use sigma_abi::proto;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::{mem, ptr};
@@ -24,6 +25,8 @@ const IN_FLIGHT_PAUSE_MS: i32 = 1;
 pub(crate) struct Control {
     socket: Option<OwnedFd>,
     received: BytesMut,
+    /// Descriptors that came, in the order of the frames that they belong to.
+    fds: VecDeque<OwnedFd>,
 }
 
 impl Control {
@@ -32,7 +35,7 @@ impl Control {
         // SAFETY: descriptor 3 is the jail's by the contract of its command line, and this is called once. Where
         // there is none, every use of it fails with EBADF.
         let socket = unsafe { OwnedFd::from_raw_fd(FD) };
-        Self { socket: Some(socket), received: BytesMut::new() }
+        Self { socket: Some(socket), received: BytesMut::new(), fds: VecDeque::new() }
     }
 
     /// Makes sure that this is a socket, and that it blocks.
@@ -85,15 +88,11 @@ impl Control {
     /// Takes what has arrived. False: sigmad is gone.
     pub(crate) fn receive(&mut self) -> io::Result<bool> {
         let mut bytes = [0; READ_BYTES];
-        // SAFETY: the length is that of the buffer. Descriptors that come along are dropped by the kernel, since there
-        // is no room for any.
-        let count = retry(|| unsafe {
-            libc::recv(self.raw(), bytes.as_mut_ptr().cast(), READ_BYTES, libc::MSG_DONTWAIT) as i64
-        });
-        match count {
-            Ok(0) => Ok(false),
-            Ok(count) => {
-                self.received.extend_from_slice(&bytes[..count as usize]);
+        match receive_once(self.raw(), &mut bytes, libc::MSG_DONTWAIT) {
+            Ok((0, _)) => Ok(false),
+            Ok((count, fds)) => {
+                self.received.extend_from_slice(&bytes[..count]);
+                self.fds.extend(fds);
                 Ok(true)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
@@ -102,10 +101,18 @@ impl Control {
         }
     }
 
-    /// The next whole frame of what was received.
-    pub(crate) fn next(&mut self) -> Result<Option<Frame>, Error> {
-        Frame::decode(&mut self.received)
-            .map_err(|error| Error::new(format!("sigmad sent no frame: {error}")))
+    /// The next whole frame of what was received, with its descriptors.
+    pub(crate) fn next(&mut self) -> Result<Option<(Frame, Vec<OwnedFd>)>, Error> {
+        let frame = Frame::decode(&mut self.received)
+            .map_err(|error| Error::new(format!("sigmad sent no frame: {error}")))?;
+        let Some(frame) = frame else { return Ok(None) };
+        let count = usize::from(frame.fds);
+        if count > self.fds.len() {
+            let text = format!("{:?} came without its {count} descriptors", frame.method());
+            return Err(Error::new(text));
+        }
+        let fds = self.fds.drain(..count).collect();
+        Ok(Some((frame, fds)))
     }
 }
 
@@ -166,7 +173,7 @@ fn send_once(socket: RawFd, bytes: &[u8], fds: &[RawFd]) -> io::Result<usize> {
 /// Waits for one frame and takes not a byte more: what follows it belongs to the proc. `None`: the other end closed.
 pub(crate) fn receive_frame(socket: RawFd) -> io::Result<Option<(Frame, Vec<OwnedFd>)>> {
     let mut buffer = BytesMut::zeroed(PREFIX);
-    let (count, fds) = receive_once(socket, &mut buffer)?;
+    let (count, fds) = receive_once(socket, &mut buffer, 0)?;
     if count == 0 {
         return Ok(None);
     }
@@ -200,7 +207,7 @@ fn receive_rest(socket: RawFd, mut rest: &mut [u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn receive_once(socket: RawFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+fn receive_once(socket: RawFd, bytes: &mut [u8], flags: i32) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut part = libc::iovec { iov_base: bytes.as_mut_ptr().cast(), iov_len: bytes.len() };
     let mut space = Ancillary([0; 64]);
     let mut fds = Vec::with_capacity(MAX_FDS);
@@ -212,7 +219,7 @@ fn receive_once(socket: RawFd, bytes: &mut [u8]) -> io::Result<(usize, Vec<Owned
         header.msg_iovlen = 1;
         header.msg_control = space.0.as_mut_ptr().cast();
         header.msg_controllen = space.0.len() as _;
-        let count = retry(|| libc::recvmsg(socket, &mut header, libc::MSG_CMSG_CLOEXEC) as i64)?;
+        let count = retry(|| libc::recvmsg(socket, &mut header, flags | libc::MSG_CMSG_CLOEXEC) as i64)?;
         let mut control = libc::CMSG_FIRSTHDR(&header);
         while !control.is_null() {
             if (*control).cmsg_level == libc::SOL_SOCKET && (*control).cmsg_type == libc::SCM_RIGHTS {

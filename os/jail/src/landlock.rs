@@ -19,11 +19,16 @@ const NEWEST: ABI = ABI::V10;
 /// # Errors
 /// [`Layer::Landlock`].
 pub(crate) fn probe() -> Result<(), Error> {
+    version().map(drop).map_err(Error::layer(Layer::Landlock, "asking for Landlock"))
+}
+
+/// The version of Landlock's interface that the kernel speaks.
+pub(crate) fn version() -> io::Result<i64> {
     // SAFETY: with these arguments the call only returns the version that the kernel speaks (landlock_create_ruleset(2)).
     let version = unsafe {
         libc::syscall(libc::SYS_landlock_create_ruleset, 0usize, 0usize, LANDLOCK_CREATE_RULESET_VERSION)
     };
-    crate::sys::check(version).map(drop).map_err(Error::layer(Layer::Landlock, "asking for Landlock"))
+    crate::sys::check(version)
 }
 
 /// landlock_create_ruleset(2): return the version.

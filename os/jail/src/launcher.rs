@@ -12,7 +12,7 @@
 use crate::control::{self, receive_frame};
 use crate::limits::{self, EXEC_FD, NOTIFY_FD};
 use crate::options::Options;
-use crate::seccomp::filter;
+use crate::seccomp::filter::{self, Last};
 use crate::sys::{self, check};
 use crate::{identity, landlock, signals};
 use ::landlock::RulesetCreated;
@@ -23,8 +23,10 @@ use sigma_abi::limits::DOOR_FD;
 use sigma_abi::proto::{Launch, LaunchFailed};
 use std::convert::Infallible;
 use std::ffi::{CString, c_char};
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::{io, ptr};
+use std::ptr;
 
 /// Exit code of a launcher that could not become a proc, as of a shell that cannot execute a file.
 const CANNOT_LAUNCH: i32 = 126;
@@ -52,8 +54,12 @@ struct Prepared {
 }
 
 /// The life of a launcher, from just after its clone.
-pub(crate) fn run(ends: Ends, options: &Options) -> ! {
-    let result = arrange(ends).and_then(|()| prepare(options)).and_then(|prepared| match wait()? {
+pub(crate) fn run(ends: Ends, groups: &[File], last: Option<&mut Last>, options: &Options) -> ! {
+    let prepared = arrange(ends, groups).and_then(|()| {
+        rehearse();
+        prepare(options, last)
+    });
+    let result = prepared.and_then(|prepared| match wait()? {
         Some((launch, binary, notify)) => launch_it(&launch, &binary, notify.as_ref(), prepared).map(Some),
         None => Ok(None),
     });
@@ -70,14 +76,30 @@ pub(crate) fn run(ends: Ends, options: &Options) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Becomes a proc at once, of what is known already, and tells standard error where it cannot.
+pub(crate) fn at_once(
+    launch: &Launch,
+    binary: &OwnedFd,
+    groups: &[File],
+    last: Option<&mut Last>,
+    options: &Options,
+) -> ! {
+    let prepared = join(groups).and_then(|()| prepare(options, last));
+    let Err(Failed { step, error }) = prepared.and_then(|prepared| launch_it(launch, binary, None, prepared));
+    eprintln!("jail: {step}: {error}");
+    // SAFETY: as above.
+    unsafe { libc::_exit(CANNOT_LAUNCH) }
+}
+
 fn step<T>(step: &'static str, result: io::Result<T>) -> Result<T, Failed> {
     result.map_err(|error| Failed { step, error })
 }
 
-/// Puts the door at 3 and the pipes at 0 to 2, and closes all that the jail had open.
-fn arrange(ends: Ends) -> Result<(), Failed> {
+/// Puts the door at 3 and the pipes at 0 to 2, joins the control groups, and closes all that the jail had open.
+fn arrange(ends: Ends, groups: &[File]) -> Result<(), Failed> {
     // The door comes first, so that whatever fails next can be told.
     step("door", sys::duplicate(&ends.door, DOOR_FD))?;
+    join(groups)?;
     for (number, end) in [&ends.input, &ends.output, &ends.errors].into_iter().enumerate() {
         step("standard streams", sys::duplicate(end, number as i32))?;
     }
@@ -86,17 +108,21 @@ fn arrange(ends: Ends) -> Result<(), Failed> {
     step("closing descriptors", sys::close_from(DOOR_FD + 1))
 }
 
-fn prepare(options: &Options) -> Result<Prepared, Failed> {
+/// Joins control groups by their files of processes. One that moves itself, which "0" says, holds up nobody; moving another
+/// stops every fork and exit of the machine.
+fn join(groups: &[File]) -> Result<(), Failed> {
+    groups.iter().try_for_each(|mut group| step("cgroup", group.write_all(b"0")))
+}
+
+fn prepare(options: &Options, last: Option<&mut Last>) -> Result<Prepared, Failed> {
     step("signals", signals::block_none())?;
     step("identity", identity::become_proc(options))?;
     let rules =
         if options.on(Layer::Landlock) { Some(step("landlock", landlock::refuse_all())?) } else { None };
-    rehearse();
-    if options.on(Layer::Seccomp) {
+    if let Some(last) = last {
         // SAFETY: takes nothing. Not std::process::id, since libc may remember the jail's.
         let pid = unsafe { libc::syscall(libc::SYS_getpid) } as i32;
-        let last = step("seccomp", filter::last(pid).map_err(io::Error::other))?;
-        step("seccomp", filter::install(&last))?;
+        step("seccomp", filter::install(last.of(pid)))?;
     }
     Ok(Prepared { rules, limited: options.on(Layer::Rlimits) })
 }

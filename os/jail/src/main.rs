@@ -1,6 +1,8 @@
 //! `jail`: the container and the sandbox of one realm's procs on one machine.
 //!
 //! Usage: `jail --uid-base N|none [--without LAYER[,LAYER]]`, with descriptor 3 = a unix stream socket to sigmad.
+//! `jail --bare` is a peer for benchmarks, see [`bare`].
+//! `jail --landlock` prints the version of Landlock that the kernel speaks, 0 for none.
 //! `jail --syscalls` prints the list of system calls that procs may use, with the reason for each.
 //!
 //! Principles:
@@ -20,6 +22,7 @@
 // of the two places where the workspace allows unsafe code, and every block says why it is sound.
 #![allow(unsafe_code)]
 
+mod bare;
 mod control;
 mod error;
 mod identity;
@@ -39,19 +42,30 @@ use control::Control;
 use error::Error;
 use namespaces::Side;
 use options::Options;
+use seccomp::filter::Last;
 use sigma_abi::layer::Layer;
 use std::os::fd::OwnedFd;
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some("--syscalls") {
-        return seccomp::print();
-    }
-    let mut control = Control::inherited();
-    let code = match run(&mut control) {
-        Ok(code) => code,
-        Err(error) => {
-            control.failed(&error);
+    let code = match std::env::args().nth(1).as_deref() {
+        Some("--syscalls") => {
+            seccomp::print();
+            0
+        }
+        Some("--landlock") => {
+            println!("{}", landlock::version().unwrap_or(0));
+            0
+        }
+        Some("--bare") => bare::run(std::env::args().skip(2)).unwrap_or_else(|error| {
+            eprintln!("jail: {error}");
             1
+        }),
+        _ => {
+            let mut control = Control::inherited();
+            run(&mut control).unwrap_or_else(|error| {
+                control.failed(&error);
+                1
+            })
         }
     };
     std::process::exit(code);
@@ -72,15 +86,15 @@ fn run(control: &mut Control) -> Result<i32, Error> {
         Side::Inner => {
             // The outer side keeps what sigmad left open: the lock of the state directory.
             sys::close_from(control::FD + 1).map_err(Error::plain("closing inherited descriptors"))?;
-            let ended = shut_in(&options)?;
-            serve::serve(control, &options, &ended)
+            let (ended, last) = shut_in(&options)?;
+            serve::serve(control, &options, &ended, last)
         }
     }
 }
 
 /// Sets up every layer that launchers inherit. Returns the descriptor that tells of ended children, which the list of
-/// system calls would refuse to make.
-fn shut_in(options: &Options) -> Result<OwnedFd, Error> {
+/// system calls would refuse to make, and the filter that launchers end with, where that layer is on.
+fn shut_in(options: &Options) -> Result<(OwnedFd, Option<Last>), Error> {
     signals::reset();
     identity::become_jail(options)?;
     namespaces::unshare(options)?;
@@ -99,8 +113,9 @@ fn shut_in(options: &Options) -> Result<OwnedFd, Error> {
     }
     identity::end_with_parent()?;
     let ended = signals::child_ended()?;
-    if options.on(Layer::Seccomp) {
+    let last = options.on(Layer::Seccomp).then(Last::new).transpose()?;
+    if last.is_some() {
         seccomp::filter::install_once()?;
     }
-    Ok(ended)
+    Ok((ended, last))
 }

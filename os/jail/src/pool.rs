@@ -3,18 +3,22 @@
 use crate::launcher::{self, Ends};
 use crate::namespaces::exit_code;
 use crate::options::Options;
+use crate::seccomp::filter::Last;
 use crate::seccomp::{LAUNCHER, SO_PASSRIGHTS};
 use crate::sys::{self, check};
 use sigma_abi::proto::LauncherExited;
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::{mem, ptr};
 
-/// Pids of children that have not been reaped: only these may be signalled, since others may be anybody's.
-#[derive(Default)]
+/// The children that have not been reaped.
 pub(crate) struct Pool {
+    /// Their pids: only these may be signalled, since others may be anybody's.
     live: BTreeSet<i32>,
+    /// Made once, since each launcher would otherwise pay for it; `None` where that layer is off.
+    last: Option<Last>,
 }
 
 /// A new launcher, and sigmad's ends of what connects it.
@@ -28,11 +32,15 @@ pub(crate) struct Made {
 }
 
 impl Pool {
-    /// Clones one launcher. It returns only in the jail.
+    pub(crate) fn new(last: Option<Last>) -> Self {
+        Self { live: BTreeSet::new(), last }
+    }
+
+    /// Clones one launcher, which joins `groups` by their files of processes. It returns only in the jail.
     ///
     /// # Errors
     /// Those of clone and of making descriptors; nothing is left over then, and it may be tried again.
-    pub(crate) fn make(&mut self, options: &Options) -> io::Result<Made> {
+    pub(crate) fn make(&mut self, options: &Options, groups: &[File]) -> io::Result<Made> {
         let (door, their_door) = sys::socket_pair()?;
         take_no_descriptors(&door)?;
         let (their_input, input) = sys::pipe()?;
@@ -47,7 +55,7 @@ impl Pool {
         if process == 0 {
             let ends =
                 Ends { door: their_door, input: their_input, output: their_output, errors: their_errors };
-            launcher::run(ends, options);
+            launcher::run(ends, groups, self.last.as_mut(), options);
         }
         // SAFETY: the kernel has just made this descriptor for us.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };

@@ -4,15 +4,17 @@ use crate::control::Control;
 use crate::error::Error;
 use crate::options::Options;
 use crate::pool::Pool;
+use crate::seccomp::filter::Last;
 use crate::sys::retry;
 use sigma_abi::frame::{Frame, Kind};
-use sigma_abi::proto::{Class, JailReady, KillLauncher, LauncherReady, MakeLaunchers};
+use sigma_abi::proto::{Class, JailReady, KillLauncher, LauncherReady, MakeLauncher};
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// Launchers that may be owed at a time; requests beyond it are dropped.
+/// Launchers that may be owed at a time; more than sigmad ever asks for.
 const MAX_OWED: usize = 1024;
 
 /// Pause after a launcher could not be cloned, as where the limit of processes is reached.
@@ -25,8 +27,13 @@ const DONE: i32 = 0;
 ///
 /// # Errors
 /// Where sigmad sends what is no frame, or cannot be told.
-pub(crate) fn serve(control: &mut Control, options: &Options, ended: &OwnedFd) -> Result<i32, Error> {
-    let mut pool = Pool::default();
+pub(crate) fn serve(
+    control: &mut Control,
+    options: &Options,
+    ended: &OwnedFd,
+    last: Option<Last>,
+) -> Result<i32, Error> {
+    let mut pool = Pool::new(last);
     let stop = serve_until_stopped(control, options, ended, &mut pool);
     // In a pid namespace the end of pid 1 does this; where the operator took that layer away, nothing else does.
     pool.kill_all();
@@ -35,6 +42,13 @@ pub(crate) fn serve(control: &mut Control, options: &Options, ended: &OwnedFd) -
         Err(Stop::Closed) => Ok(DONE),
         Err(Stop::Failed(error)) => Err(error),
     }
+}
+
+/// A launcher that sigmad asked for.
+struct Owed {
+    class: Class,
+    /// The files by which it joins its control groups.
+    groups: Vec<File>,
 }
 
 /// Why the loop ends.
@@ -74,8 +88,8 @@ fn serve_until_stopped(
         if asked && !control.receive()? {
             return Err(Stop::Closed);
         }
-        while let Some(frame) = control.next()? {
-            obey(&frame, pool, &mut owed)?;
+        while let Some((frame, fds)) = control.next()? {
+            obey(&frame, fds, pool, &mut owed)?;
         }
         if reap {
             drain(ended);
@@ -84,8 +98,8 @@ fn serve_until_stopped(
             }
         }
         // One at a time, so that a kill never waits for a batch.
-        if let Some(class) = owed.front().copied() {
-            pause_ms = if make(control, options, pool, class)? { 0 } else { RETRY_MS };
+        if let Some(first) = owed.front() {
+            pause_ms = if make(control, options, pool, first)? { 0 } else { RETRY_MS };
             if pause_ms == 0 {
                 owed.pop_front();
             }
@@ -93,13 +107,15 @@ fn serve_until_stopped(
     }
 }
 
-fn obey(frame: &Frame, pool: &Pool, owed: &mut VecDeque<Class>) -> Result<(), Error> {
+fn obey(frame: &Frame, fds: Vec<OwnedFd>, pool: &Pool, owed: &mut VecDeque<Owed>) -> Result<(), Error> {
     let malformed = |error| Error::new(format!("{}: {error}", frame.method()));
     match (frame.kind, frame.method()) {
         (Kind::Notice, "Jail.Make") => {
-            let make: MakeLaunchers = frame.message().map_err(malformed)?;
-            let count = (make.count as usize).min(MAX_OWED - owed.len());
-            owed.extend(std::iter::repeat_n(make.class(), count));
+            let make: MakeLauncher = frame.message().map_err(malformed)?;
+            if owed.len() == MAX_OWED {
+                return Err(Error::new(format!("sigmad asks for more than {MAX_OWED} launchers at once")));
+            }
+            owed.push_back(Owed { class: make.class(), groups: fds.into_iter().map(File::from).collect() });
         }
         (Kind::Notice, "Jail.Kill") => {
             let kill: KillLauncher = frame.message().map_err(malformed)?;
@@ -111,15 +127,15 @@ fn obey(frame: &Frame, pool: &Pool, owed: &mut VecDeque<Class>) -> Result<(), Er
 }
 
 /// Makes one launcher and hands it over. False: not now.
-fn make(control: &Control, options: &Options, pool: &mut Pool, class: Class) -> Result<bool, Stop> {
-    let made = match pool.make(options) {
+fn make(control: &Control, options: &Options, pool: &mut Pool, owed: &Owed) -> Result<bool, Stop> {
+    let made = match pool.make(options, &owed.groups) {
         Ok(made) => made,
         Err(error) => {
             eprintln!("jail: cloning a launcher: {error}; trying again in {RETRY_MS} ms");
             return Ok(false);
         }
     };
-    let ready = LauncherReady { process: made.process, class: class.into() };
+    let ready = LauncherReady { process: made.process, class: owed.class.into() };
     let fds = [&made.door, &made.pidfd, &made.input, &made.output, &made.errors].map(AsRawFd::as_raw_fd);
     control.notify("Jail.Launcher", &ready, &fds)?;
     Ok(true)

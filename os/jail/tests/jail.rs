@@ -124,12 +124,41 @@ fn kill_reaches_live_children_only() {
 #[test]
 fn a_batch_of_launchers_is_made_and_their_numbers_differ() {
     let mut jail = Jail::start(ways()[0], "");
-    jail.send("Jail.Make", &proto::MakeLaunchers { class: proto::Class::Be.into(), count: 40 });
+    for _ in 0..40 {
+        jail.send("Jail.Make", &proto::MakeLauncher { class: proto::Class::Be.into() });
+    }
     let launchers: Vec<_> = (0..40).map(|_| jail.launcher()).collect();
     let processes: std::collections::BTreeSet<_> =
         launchers.iter().map(|launcher| launcher.process).collect();
     assert_eq!(processes.len(), 40);
     assert!(launchers.iter().all(|launcher| launcher.class == i32::from(proto::Class::Be)));
+}
+
+#[test]
+fn a_launcher_joins_its_control_groups() {
+    for way in ways() {
+        let mut jail = Jail::start(way, "");
+        let pairs = [std::io::pipe().unwrap(), std::io::pipe().unwrap()];
+        let launcher = jail.make_in(&pairs.each_ref().map(|(_, writer)| writer.as_raw_fd()));
+        for (mut reader, writer) in pairs {
+            drop(writer);
+            let mut written = String::new();
+            // The end of the file: neither the jail nor the launcher keeps it open.
+            reader.read_to_string(&mut written).unwrap();
+            assert_eq!(written, "0", "{way:?}");
+        }
+        drop(launcher);
+        assert_eq!(jail.exited().exit_code, Some(0));
+    }
+}
+
+#[test]
+fn a_launcher_that_cannot_join_a_control_group_is_none() {
+    let mut jail = Jail::start(ways()[0], "");
+    let not_writable = File::open("/dev/null").unwrap();
+    let mut launcher = jail.make_in(&[not_writable.as_raw_fd()]);
+    assert_eq!(launcher.failed().step, "cgroup");
+    assert_eq!(jail.exited().exit_code, Some(126));
 }
 
 #[test]
@@ -175,7 +204,7 @@ fn bytes_that_are_no_frame_end_the_jail_with_a_reason() {
 #[test]
 fn a_frame_may_come_in_pieces() {
     let mut jail = Jail::start(ways()[0], "");
-    let make = proto::MakeLaunchers { class: 0, count: 1 };
+    let make = proto::MakeLauncher { class: 0 };
     let wire = sigma_abi::frame::Frame::new(sigma_abi::frame::Kind::Notice, 0, "Jail.Make", &make).encode();
     for byte in wire.iter() {
         jail.send_bytes(&[*byte]);

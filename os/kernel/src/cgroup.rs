@@ -20,11 +20,14 @@ mod tree;
 mod v1;
 mod v2;
 
+use sigma_abi::limits::DEFAULT_MEMORY;
 use sigma_abi::{Class, MachineId, Realm, proto};
+use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Tasks that one proc may have.
 const MAX_TASKS: u32 = 512;
@@ -32,11 +35,21 @@ const MAX_TASKS: u32 = 512;
 /// CPU weight of LC as a whole beside BE as a whole, in the units of cgroup v2: the greatest there is.
 const LC_WEIGHT: u32 = 10_000;
 
+/// Groups of ended procs that are kept for the next ones, of a realm and class: making and removing one costs more than the
+/// rest of a start.
+const MAX_FREE: usize = 32;
+
+/// A group in which more is still charged than this is not used again: what its proc left behind, as bytes in sockets, would
+/// count towards the next one.
+const MAX_LEFT_BYTES: u64 = 1 << 20;
+
 /// The control groups of this machine.
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     version: Version,
     slots: AtomicU64,
+    /// Groups that are ready to be used again, by the name of their realm's group.
+    free: Mutex<HashMap<PathBuf, Vec<Slot>>>,
     /// Everything is being removed: a group that were made now would stay behind.
     closed: RwLock<bool>,
     /// Held while a proc is moved between classes: one that ends meanwhile leaves no group behind.
@@ -51,7 +64,7 @@ enum Version {
     Absent(String),
 }
 
-/// The control group of one proc. It is made ahead of need, with the default memory limit.
+/// The control group of one proc. It is made ahead of need, with the default memory limit, or used again.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     name: PathBuf,
@@ -85,7 +98,13 @@ impl Cgroups {
         } else {
             Version::Absent("switched off by --insecure-without=cgroup".to_owned())
         };
-        Self { version, slots: AtomicU64::new(0), closed: RwLock::default(), moving: Mutex::default() }
+        Self {
+            version,
+            slots: AtomicU64::new(0),
+            free: Mutex::default(),
+            closed: RwLock::default(),
+            moving: Mutex::default(),
+        }
     }
 
     /// Whether limits are enforced.
@@ -102,35 +121,45 @@ impl Cgroups {
         }
     }
 
-    /// Makes a group for one proc of a realm and moves the process into it. `None` where there are no groups.
+    /// A group that an earlier proc of the realm and class left.
+    pub(crate) fn reuse(&self, realm: &Realm, class: proto::Class) -> Option<Slot> {
+        self.free().get_mut(&realm_group(realm, class))?.pop()
+    }
+
+    /// Makes a group for one proc of a realm. Slow: a fraction of a millisecond, and at times several.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn make(
-        &self,
-        realm: &Realm,
-        class: proto::Class,
-        os_pid: u32,
-        memory_bytes: u64,
-    ) -> io::Result<Option<Slot>> {
+    pub(crate) fn make(&self, realm: &Realm, class: proto::Class) -> io::Result<Slot> {
         let number = self.slots.fetch_add(1, Ordering::Relaxed);
-        let class = if class == proto::Class::Lc { "lc" } else { "be" };
-        let name = Path::new(class).join(realm.as_str()).join(number.to_string());
-        let slot = Slot { name, memory_bytes };
+        let name = realm_group(realm, class).join(number.to_string());
+        let slot = Slot { name, memory_bytes: DEFAULT_MEMORY };
         let made = {
             let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
             match &self.version {
-                Version::Absent(_) => return Ok(None),
+                Version::Absent(why) => return Err(io::Error::other(why.clone())),
                 _ if *closed => return Err(io::Error::other("the kernel ends")),
-                Version::V1(tree) => tree.make(&slot.name, os_pid, memory_bytes),
-                Version::V2(tree) => tree.make(&slot.name, os_pid, memory_bytes),
+                Version::V1(tree) => tree.make(&slot.name, slot.memory_bytes),
+                Version::V2(tree) => tree.make(&slot.name, slot.memory_bytes),
             }
         };
         if made.is_err() {
             // What was made of it before the failure.
             self.remove(&slot);
         }
-        made.map(|()| Some(slot))
+        made.map(|()| slot)
+    }
+
+    /// The files by which a process joins a group, one a hierarchy: it writes "0" to each.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn entrances(&self, slot: &Slot) -> io::Result<Vec<File>> {
+        match &self.version {
+            Version::V1(tree) => tree.entrances(&slot.name),
+            Version::V2(tree) => tree.entrances(&slot.name),
+            Version::Absent(_) => Ok(Vec::new()),
+        }
     }
 
     /// Sets the limits of a proc before it runs.
@@ -207,7 +236,66 @@ impl Cgroups {
         }
     }
 
-    /// Removes the group of a proc that has ended.
+    /// Keeps the group of a proc that has ended for another one, where nothing of that proc is left in it. Gives it back where
+    /// it is to be removed.
+    pub(crate) fn recycle(&self, slot: Slot) -> Option<Slot> {
+        // One that was served as BE for a while has a second group, which goes with it.
+        let clean = match &self.version {
+            _ if slot.idle().is_some_and(|idle| self.exists(&idle)) => false,
+            Version::V1(tree) => tree.reset(&slot.name, MAX_LEFT_BYTES),
+            Version::V2(tree) => tree.reset(&slot.name, MAX_LEFT_BYTES),
+            Version::Absent(_) => false,
+        };
+        let mut free = self.free();
+        let place = slot.name.parent().map(|realm| free.entry(realm.to_owned()).or_default());
+        match place {
+            Some(place) if clean && place.len() < MAX_FREE => place.push(slot),
+            _ => return Some(slot),
+        }
+        None
+    }
+
+    fn exists(&self, name: &Path) -> bool {
+        match &self.version {
+            Version::V1(tree) => tree.exists(name),
+            Version::V2(tree) => tree.exists(name),
+            Version::Absent(_) => false,
+        }
+    }
+
+    /// Removes the groups that a realm keeps for procs to come, in the background.
+    pub(crate) fn shrink(self: &Arc<Self>, realm: &Realm) {
+        let free: Vec<_> = {
+            let mut all = self.free();
+            [proto::Class::Be, proto::Class::Lc]
+                .into_iter()
+                .flat_map(|class| all.remove(&realm_group(realm, class)).unwrap_or_default())
+                .collect()
+        };
+        if !free.is_empty() {
+            let this = Arc::clone(self);
+            drop(tokio::task::spawn_blocking(move || free.iter().for_each(|slot| this.remove(slot))));
+        }
+    }
+
+    /// Removes the groups of a realm that is gone.
+    pub(crate) fn forget(&self, realm: &Realm) {
+        for class in [proto::Class::Be, proto::Class::Lc] {
+            let name = realm_group(realm, class);
+            self.free().remove(&name);
+            match &self.version {
+                Version::V1(tree) => tree.remove_all(&name),
+                Version::V2(tree) => tree.remove_all(&name),
+                Version::Absent(_) => {}
+            }
+        }
+    }
+
+    fn free(&self) -> MutexGuard<'_, HashMap<PathBuf, Vec<Slot>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes the group of a proc that has ended. Slow: it waits for the last task to be out of it.
     pub(crate) fn remove(&self, slot: &Slot) {
         let remove = |name: &Path| match &self.version {
             Version::V1(tree) => tree.remove(name),
@@ -230,4 +318,9 @@ impl Cgroups {
             Version::Absent(_) => {}
         }
     }
+}
+
+/// The group of a realm and class, below the top.
+fn realm_group(realm: &Realm, class: proto::Class) -> PathBuf {
+    Path::new(if class == proto::Class::Lc { "lc" } else { "be" }).join(realm.as_str())
 }

@@ -1,40 +1,28 @@
 //! The jail of a realm, seen from the kernel: launchers prepared ahead, procs launched from them, their ends told.
 //!
 //! ```text
-//!   jail ──Launcher──▶ placed in its control group ──▶ pool ──a proc is due──▶ launched ──Exited──▶ gone
+//!   control group ──asked for──▶ jail ──Launcher──▶ pool ──a proc is due──▶ launched ──Exited──▶ gone
 //! ```
 
 mod control;
+mod demand;
 mod launch;
+mod refill;
 
 use crate::cgroup::Slot;
 use crate::kernel::Kernel;
 use crate::proc::{End, Proc};
 use crate::session::Owner;
 use crate::supervise::Program;
+use demand::Demand;
 use sigma_abi::frame::{Frame, Kind};
 use sigma_abi::{Pid, Realm, proto};
 use sigmaos::wire::Connection;
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinHandle};
-
-/// Launchers of each class that stand ready in a realm.
-pub(crate) const PREPARED_BE: usize = 8;
-/// See [`PREPARED_BE`].
-pub(crate) const PREPARED_LC: usize = 4;
-
-/// After a launch, how long until the pool is filled again: the launched proc goes first.
-const REFILL_DELAY: Duration = Duration::from_millis(1);
-
-/// Launchers that may end one after the other before one is used, until what waits for them is told.
-const MOST_STILLBORN: usize = 16;
-
-/// Launchers that are asked for at once for a backlog.
-const MOST_ASKED: usize = 32;
 
 /// A process that waits to become a proc.
 #[derive(Debug)]
@@ -56,46 +44,31 @@ pub(crate) struct Jail {
     state: Mutex<State>,
     /// What the jail says of itself: the layers that are on, or why it does not stand.
     standing: watch::Sender<Option<Result<Vec<String>, String>>>,
-    task: Mutex<Option<AbortHandle>>,
+    /// A launcher was taken from its pool.
+    taken: Notify,
+    tasks: Mutex<Vec<AbortHandle>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     control: Option<Connection>,
-    /// Counts the lives of the jail: processes are numbered anew in each.
-    life: u64,
     pools: [Pool; 2],
-    /// Launchers that are being placed; true once one of them has ended.
-    placing: HashMap<i32, bool>,
     /// Launchers that ended before they could be used, one after the other.
     stillborn: usize,
     /// Procs by their process in the jail.
     running: HashMap<i32, Arc<Proc>>,
 }
 
-/// Why a launcher was not placed.
-#[derive(Debug)]
-enum Unplaced {
-    /// It ended.
-    Ended,
-    Failed(String),
-}
-
 #[derive(Debug, Default)]
 struct Pool {
+    demand: Demand,
     ready: VecDeque<Launcher>,
-    /// Launchers that the jail was asked for.
+    /// Launchers that were asked for, or whose control groups are being made.
     asked: usize,
+    /// The control groups of those that the jail was asked for; it makes them in this order.
+    slots: VecDeque<Option<Slot>>,
     /// Procs that wait for one.
     due: VecDeque<Arc<Proc>>,
-}
-
-impl Pool {
-    /// How many to ask for so that `target` stand ready beyond those that are due.
-    fn missing(&self, target: usize) -> usize {
-        let wanted = (target + self.due.len()).saturating_sub(self.ready.len() + self.asked);
-        wanted.min(MOST_ASKED)
-    }
 }
 
 impl Jail {
@@ -105,18 +78,20 @@ impl Jail {
             realm: realm.clone(),
             state: Mutex::default(),
             standing: watch::Sender::new(None),
-            task: Mutex::default(),
+            taken: Notify::new(),
+            tasks: Mutex::default(),
         });
-        let task = tokio::spawn(control::supervise(Arc::clone(kernel), Arc::clone(&jail), program));
-        *jail.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.abort_handle());
+        let tasks = [
+            tokio::spawn(control::supervise(Arc::clone(kernel), Arc::clone(&jail), program)),
+            tokio::spawn(refill::keep(Arc::clone(kernel), Arc::clone(&jail))),
+        ];
+        jail.tasks().extend(tasks.map(|task| task.abort_handle()));
         jail
     }
 
     /// Ends the jail, and every proc in it.
     pub(crate) fn stop(&self, kernel: &Arc<Kernel>) {
-        if let Some(task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            task.abort();
-        }
+        self.tasks().drain(..).for_each(|task| task.abort());
         self.died(kernel, "the realm's jail was stopped");
     }
 
@@ -143,6 +118,7 @@ impl Jail {
         let launcher = {
             let mut state = self.lock();
             let pool = &mut state.pools[class as usize];
+            pool.demand.due(pool.ready.len());
             let launcher = pool.ready.pop_front();
             match &launcher {
                 Some(launcher) => {
@@ -156,13 +132,9 @@ impl Jail {
         match launcher {
             Some(launcher) => launch::launch(kernel, &proc, launcher),
             // One that is due is asked for at once.
-            None => return self.refill(class),
+            None => self.refill(kernel, class),
         }
-        let jail = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(REFILL_DELAY).await;
-            jail.refill(class);
-        });
+        self.taken.notify_one();
     }
 
     /// Takes a proc off the line for a launcher; false where it is not in it.
@@ -176,149 +148,22 @@ impl Jail {
     /// Sends a signal to a proc of this jail.
     pub(crate) fn signal(&self, process: i32, signal: i32) {
         let message = proto::KillLauncher { process, signal };
-        self.tell(Frame::new(Kind::Notice, 0, "Jail.Kill", &message));
-    }
-
-    /// Asks for what the pool of a class lacks.
-    fn refill(&self, class: proto::Class) {
-        let target = if class == proto::Class::Lc { PREPARED_LC } else { PREPARED_BE };
-        let count = {
-            let mut state = self.lock();
-            if state.control.is_none() {
-                return;
-            }
-            let pool = &mut state.pools[class as usize];
-            // Half a pool is enough not to wait; fewer, larger requests disturb what runs less.
-            let low = pool.ready.len() + pool.asked <= target / 2 || !pool.due.is_empty();
-            let count = if low { pool.missing(target) } else { 0 };
-            pool.asked += count;
-            count
-        };
-        if count > 0 {
-            let message = proto::MakeLaunchers { class: class.into(), count: count as u32 };
-            self.tell(Frame::new(Kind::Notice, 0, "Jail.Make", &message));
-        }
-    }
-
-    fn tell(&self, frame: Frame) {
-        let control = self.lock().control.clone();
-        if let Some(control) = control {
+        if let Some(control) = &self.lock().control {
             // A jail that has gone is seen by its supervisor, who tells what it takes with it.
-            let _ = control.send(frame, Vec::new());
-        }
-    }
-
-    /// A launcher begins to be placed: in which life of the jail.
-    fn placing(&self, process: i32) -> u64 {
-        let mut state = self.lock();
-        state.placing.insert(process, false);
-        state.life
-    }
-
-    /// A launcher was placed, and stands ready unless it, or its jail, has ended meanwhile.
-    fn ready(self: &Arc<Self>, kernel: &Arc<Kernel>, life: u64, class: proto::Class, launcher: Launcher) {
-        let due = {
-            let mut state = self.lock();
-            if state.control.is_none() || state.life != life {
-                launch::discard(kernel, launcher);
-                return;
-            }
-            let ended = state.placing.remove(&launcher.process) == Some(true);
-            let pool = &mut state.pools[class as usize];
-            pool.asked = pool.asked.saturating_sub(1);
-            match ended {
-                true => Err(launcher),
-                false => match pool.due.pop_front() {
-                    Some(proc) => {
-                        state.running.insert(launcher.process, Arc::clone(&proc));
-                        state.stillborn = 0;
-                        Ok((proc, launcher))
-                    }
-                    None => {
-                        pool.ready.push_back(launcher);
-                        return;
-                    }
-                },
-            }
-        };
-        match due {
-            Ok((proc, launcher)) => launch::launch(kernel, &proc, launcher),
-            Err(launcher) => {
-                launch::discard(kernel, launcher);
-                self.stillborn(kernel, class);
-            }
-        }
-    }
-
-    /// A launcher was not placed.
-    fn unplaced(
-        self: &Arc<Self>,
-        kernel: &Arc<Kernel>,
-        life: u64,
-        class: proto::Class,
-        process: i32,
-        why: Unplaced,
-    ) {
-        {
-            let mut state = self.lock();
-            // What an earlier life was asked for has been told with its end.
-            if state.control.is_none() || state.life != life {
-                return;
-            }
-            state.placing.remove(&process);
-            let pool = &mut state.pools[class as usize];
-            pool.asked = pool.asked.saturating_sub(1);
-        }
-        match why {
-            Unplaced::Ended => self.stillborn(kernel, class),
-            Unplaced::Failed(reason) => {
-                tracing::error!(realm = %self.realm, reason, "a launcher cannot be used");
-                self.refuse(kernel, class, &reason);
-            }
-        }
-    }
-
-    /// A launcher has ended before it was used. Another one is made, unless that happens to all of them.
-    fn stillborn(self: &Arc<Self>, kernel: &Arc<Kernel>, class: proto::Class) {
-        let many = {
-            let mut state = self.lock();
-            state.stillborn += 1;
-            state.stillborn >= MOST_STILLBORN
-        };
-        match many {
-            true => self.refuse(kernel, class, "the launchers of its jail end before they can be used"),
-            false => self.refill(class),
-        }
-    }
-
-    /// What waits for a launcher cannot run.
-    fn refuse(&self, kernel: &Arc<Kernel>, class: proto::Class, reason: &str) {
-        let due: Vec<_> = {
-            let mut state = self.lock();
-            state.stillborn = 0;
-            state.pools[class as usize].due.drain(..).collect()
-        };
-        for proc in due {
-            proc.lock().not_started = Some(reason.to_owned());
-            kernel.exited(&proc, End::Signal(9));
+            let _ = control.send(Frame::new(Kind::Notice, 0, "Jail.Kill", &message), Vec::new());
         }
     }
 
     /// The jail has ended, and with it all that it held.
     fn died(&self, kernel: &Arc<Kernel>, reason: &str) {
-        let (running, due) = {
-            let mut state = self.lock();
-            state.control = None;
-            let next = State { life: state.life + 1, ..State::default() };
-            let old = std::mem::replace(&mut *state, next);
-            let slots = old.pools.into_iter().flat_map(|pool| {
-                pool.ready.into_iter().for_each(|launcher| launch::discard(kernel, launcher));
-                pool.due
-            });
-            let due: Vec<_> = slots.collect();
-            (old.running, due)
-        };
-        for proc in running.into_values() {
+        let old = std::mem::take(&mut *self.lock());
+        let mut due = Vec::new();
+        for pool in old.pools {
+            pool.ready.into_iter().for_each(|launcher| launch::discard(kernel, launcher));
+            pool.slots.into_iter().flatten().for_each(|slot| kernel.remove_slot(slot));
+            due.extend(pool.due);
+        }
+        for proc in old.running.into_values() {
             kernel.exited(&proc, End::Lost(reason.to_owned()));
         }
         for proc in due {
@@ -329,5 +174,9 @@ impl Jail {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -271,7 +271,7 @@ impl Kernel {
         let end =
             self.out_of_memory(proc, slot.as_ref()).filter(|_| end == End::Signal(SIGKILL)).unwrap_or(end);
         if let Some(slot) = slot {
-            self.remove_slot(slot);
+            self.recycle_slot(slot, &end);
         }
         // A plain program that ended by itself was executed, whether or not that has been seen.
         if !proc.binary.program.sdk && matches!(end, End::ExitCode(code) if code != CANNOT_LAUNCH) {
@@ -365,6 +365,15 @@ impl Kernel {
         let memory = self.cgroups.memory(slot?)?;
         let limit_bytes = proc.spec.memory_bytes;
         memory.killed.then_some(End::OutOfMemory { limit_bytes, peak_bytes: memory.peak_bytes })
+    }
+
+    /// Lets the next proc have the control group of one that has ended.
+    fn recycle_slot(&self, slot: Slot, end: &End) {
+        // The processes of a jail that has died may still be on their way out.
+        let slot = if matches!(end, End::Lost(_)) { Some(slot) } else { self.cgroups.recycle(slot) };
+        if let Some(slot) = slot {
+            self.remove_slot(slot);
+        }
     }
 
     pub(crate) fn remove_slot(&self, slot: Slot) {

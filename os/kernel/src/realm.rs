@@ -110,7 +110,12 @@ impl Realms {
         tenant.stop(kernel);
         kernel.procs.forget_realm(name);
         drop(tenant);
-        let removed = tokio::task::spawn_blocking(move || store::remove(&aside)).await;
+        let (cgroups, name) = (Arc::clone(&kernel.cgroups), name.clone());
+        let removed = tokio::task::spawn_blocking(move || {
+            cgroups.forget(&name);
+            store::remove(&aside)
+        })
+        .await;
         removed.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(internal)
     }
 

@@ -9,6 +9,7 @@ mod commit;
 pub mod options;
 mod pipe;
 pub mod replies;
+pub mod sandbox;
 pub mod server;
 mod session;
 pub mod state;

@@ -2,6 +2,7 @@
 
 use sigma_abi::{Code, Error};
 use sigma_named::options::Options;
+use sigma_named::sandbox;
 use sigma_named::server::Server;
 use sigma_named::store::{Memory, Redb, Store};
 use sigmaos::Sigma;
@@ -22,6 +23,8 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let options = Options::parse(std::env::args().skip(1)).map_err(anyhow::Error::msg)?;
+    // Before there is a second thread, and before anybody can say anything.
+    sandbox::restrict_to(options.store.as_deref());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
         let sigma = Sigma::from_door()?;

@@ -3,7 +3,9 @@
 //! A promise is a ratio against a floor or a peer that is measured in the same run: absolute times are notes.
 
 pub mod floor;
+pub mod idle;
 pub mod image;
+pub mod kernel_processes;
 pub mod promise;
 pub mod report;
 pub mod sched;

@@ -53,8 +53,29 @@ const fn at_most(name: &'static str, bound: f64) -> Promise {
     Promise { name, bound: Bound::AtMost(bound), unit: "x" }
 }
 
-/// A warm start of an SDK proc with every layer of the sandbox, beside vfork, exec, exit and wait of the same program.
-pub const WARM_START: Promise = at_most("warm start p50 / floor p50", 10.0);
+/// A warm start of an SDK proc with every layer of the sandbox, beside vfork, exec, exit and wait of a tiny program.
+pub const WARM_START: Promise = at_most("warm start p50 / floor p50", 8.0);
+
+/// A start of a program that this machine has never seen, from the realm's files.
+pub const COLD_START: Promise = Promise { name: "cold start p50", bound: Bound::AtMost(8.0), unit: "ms" };
+
+/// Making a realm, uploading a program to it and starting a proc, one right after the other.
+pub const FIRST_START: Promise =
+    Promise { name: "first start in a new realm p50", bound: Bound::AtMost(30.0), unit: "ms" };
+
+/// Tiny bare processes a second, beside SDK procs with every layer, from 8 spawners at a time.
+pub const THROUGHPUT_FLOOR: Promise = at_most("floor per second / procs per second", 10.0);
+
+/// Processes with the same layers a second, without kernel, wire and records, beside SDK procs.
+pub const THROUGHPUT_BARE: Promise = at_most("bare loop per second / procs per second", 2.5);
+
+/// The memory of all kernel processes together, with one realm and no procs.
+pub const IDLE_MEMORY: Promise =
+    Promise { name: "memory of an idle kernel", bound: Bound::AtMost(50.0), unit: "MB" };
+
+/// The CPU of all kernel processes together, with one realm and no procs.
+pub const IDLE_CPU: Promise =
+    Promise { name: "CPU of an idle kernel", bound: Bound::AtMost(0.5), unit: "% of a core" };
 
 /// 48 best-effort workers of the image job, beside one plain process that runs the same worker code on all cores.
 pub const IMAGE_MAKESPAN: Promise = at_most("job makespan / plain makespan", 1.10);
@@ -69,7 +90,13 @@ pub const FAIR_WAIT: Promise = at_most("longest wait of a modest realm / run of 
 
 /// All of them, with the loosest bound that was ever asked of each.
 pub const ALL: &[(&str, Promise, Bound)] = &[
-    ("WARM_START", WARM_START, Bound::AtMost(10.0)),
+    ("WARM_START", WARM_START, Bound::AtMost(8.0)),
+    ("COLD_START", COLD_START, Bound::AtMost(8.0)),
+    ("FIRST_START", FIRST_START, Bound::AtMost(30.0)),
+    ("THROUGHPUT_FLOOR", THROUGHPUT_FLOOR, Bound::AtMost(10.0)),
+    ("THROUGHPUT_BARE", THROUGHPUT_BARE, Bound::AtMost(2.5)),
+    ("IDLE_MEMORY", IDLE_MEMORY, Bound::AtMost(50.0)),
+    ("IDLE_CPU", IDLE_CPU, Bound::AtMost(0.5)),
     ("IMAGE_MAKESPAN", IMAGE_MAKESPAN, Bound::AtMost(1.10)),
     ("SCHED_DECISIONS", SCHED_DECISIONS, Bound::AtLeast(200_000.0)),
     ("FAIR_WAIT", FAIR_WAIT, Bound::AtMost(1.0)),

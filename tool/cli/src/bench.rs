@@ -5,17 +5,22 @@ use crate::options::Bench;
 use crate::run::bundled;
 use anyhow::{Context as _, Result};
 use sigma_bench::image::Job;
-use sigma_bench::{image, sched, start};
+use sigma_bench::report::Report;
+use sigma_bench::{idle, image, sched, start};
 use sigmaos::{Sigma, proto};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode> {
     let (report, check) = match command {
         Bench::Sched { check } => (sched::run()?, *check),
-        Bench::Start { count, check } => {
-            let (sigma, kernel) = connect(context).await?;
-            (start::run(&sigma, &kernel, &program("noop")?, *count).await?, *check)
+        Bench::Start { count, throughput, check } => {
+            (start(context, *count as usize, *throughput).await?, *check)
+        }
+        Bench::Idle { seconds, check } => {
+            let (_, kernel) = connect(context).await?;
+            (idle::run(&kernel, Duration::from_secs(*seconds)).await?, *check)
         }
         Bench::Image { tasks, resizes, width, image, output, check } => {
             let (sigma, kernel) = connect(context).await?;
@@ -31,6 +36,22 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
             (image::run(&sigma, &kernel, folder, &job).await?, *check)
         }
     };
+    print(context, &report, check)
+}
+
+async fn start(context: &Context, count: usize, throughput: bool) -> Result<Report> {
+    let (sigma, kernel) = connect(context).await?;
+    let bench = start::Bench {
+        sigma: &sigma,
+        kernel: &kernel,
+        noop: program("noop")?,
+        tiny: program("tiny")?,
+        jail: beside("jail")?,
+    };
+    if throughput { start::throughput(&bench, count).await } else { start::run(&bench, count).await }
+}
+
+fn print(context: &Context, report: &Report, check: bool) -> Result<ExitCode> {
     if context.json {
         report.print_json()?
     } else {
@@ -46,4 +67,10 @@ async fn connect(context: &Context) -> Result<(Sigma, proto::KernelInfo)> {
 fn program(name: &str) -> Result<PathBuf> {
     bundled(name)
         .with_context(|| format!("the program {name} is missing beside sigma: run 'cargo xtask build'"))
+}
+
+/// A program of the kernel, which lies where sigma does.
+fn beside(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot find the folder of sigma")?;
+    Ok(own.with_file_name(name))
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod context;
+mod doctor;
 mod entries;
 mod files;
 mod options;
@@ -38,6 +39,7 @@ async fn dispatch(options: Options) -> anyhow::Result<ExitCode> {
         Command::Up(up) => return up::up(&context, &up).await,
         Command::Down => up::down(&context).await?,
         Command::Status => status::status(&context).await?,
+        Command::Doctor => return doctor::doctor(&context),
         Command::Realm { command: RealmCommand::Create { name } } => realm::create(&context, &name).await?,
         Command::Realm { command: RealmCommand::Ls } => realm::list(&context).await?,
         Command::Realm { command: RealmCommand::Rm { name } } => realm::remove(&context, &name).await?,

@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Down,
     /// Show the kernel: what it has, what it runs, how well procs are kept apart
     Status,
+    /// Show which layers of the sandbox and which limits this machine can have, and how to get the rest; no kernel needs to run
+    Doctor,
     /// Make, list and remove realms
     Realm {
         #[command(subcommand)]
@@ -207,8 +209,22 @@ pub(crate) enum Bench {
     /// How long a proc takes to start, beside a bare process (thesis, Figure 4.2)
     Start {
         /// Starts to measure, one after the other
-        #[arg(long, default_value_t = 1000)]
-        count: usize,
+        #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(8..))]
+        count: u32,
+
+        /// Measure how many procs a second 8 spawners start, run and reap
+        #[arg(long)]
+        throughput: bool,
+
+        /// Exit with 1 when a promise is not kept
+        #[arg(long)]
+        check: bool,
+    },
+    /// What the kernel takes while nothing runs: the memory and the CPU of its processes
+    Idle {
+        /// How long to look
+        #[arg(long, default_value_t = 60, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        seconds: u64,
 
         /// Exit with 1 when a promise is not kept
         #[arg(long)]

@@ -53,8 +53,38 @@ fn clone3() -> Built<BpfProgram> {
     compile([(libc::SYS_clone3, Vec::new())].into(), SeccompAction::Allow, refused(libc::ENOSYS))
 }
 
+/// Stands for the pid of a launcher in a filter that is made ahead: greater than any, and no argument of the table.
+const STAND_IN: i32 = i32::MAX - 1;
+
+/// Filter 3, made once for all launchers of a jail: they differ in their pid alone.
+pub(crate) struct Last {
+    program: BpfProgram,
+    /// The instructions that compare with the pid.
+    compares: Vec<usize>,
+}
+
+impl Last {
+    /// # Errors
+    /// [`Layer::Seccomp`].
+    pub(crate) fn new() -> Result<Self, Error> {
+        let program = last(STAND_IN)
+            .map_err(io::Error::other)
+            .map_err(Error::layer(Layer::Seccomp, "making the last filter"))?;
+        let compares = program.iter().enumerate().filter(|(_, instruction)| instruction.k == STAND_IN as u32);
+        Ok(Self { compares: compares.map(|(at, _)| at).collect(), program })
+    }
+
+    /// The filter of the launcher `pid`.
+    pub(crate) fn of(&mut self, pid: i32) -> &BpfProgram {
+        for at in &self.compares {
+            self.program[*at].k = pid.unsigned_abs();
+        }
+        &self.program
+    }
+}
+
 /// Filter 3: what the launcher `pid` gives up once it is ready is EPERM. All else is left to the other two.
-pub(crate) fn last(pid: i32) -> Built<BpfProgram> {
+pub(super) fn last(pid: i32) -> Built<BpfProgram> {
     let mut rules = Rules::new();
     for line in TABLE {
         let refuse = match (line.phase, &line.args) {

@@ -91,6 +91,14 @@ fn what_must_be_refused_is_absent() {
 }
 
 #[test]
+fn the_last_filter_is_made_ahead_but_for_the_pid() {
+    let mut ahead = filter::Last::new().unwrap();
+    for pid in [2, 4321, 4_194_304] {
+        assert_eq!(*ahead.of(pid), filter::last(pid).unwrap(), "pid {pid}");
+    }
+}
+
+#[test]
 fn the_filters_fit_the_kernel() {
     let (list, last) = (filter::list().unwrap().len(), filter::last(2).unwrap().len());
     assert!(list < 1000 && last < 150, "{list} and {last} instructions");

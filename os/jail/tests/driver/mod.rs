@@ -117,7 +117,16 @@ impl Jail {
     }
 
     pub fn make(&mut self) -> Launcher {
-        self.send("Jail.Make", &proto::MakeLaunchers { class: proto::Class::Lc.into(), count: 1 });
+        self.send("Jail.Make", &proto::MakeLauncher { class: proto::Class::Lc.into() });
+        self.launcher()
+    }
+
+    /// Makes a launcher that joins control groups by these files.
+    pub fn make_in(&mut self, groups: &[RawFd]) -> Launcher {
+        let make = proto::MakeLauncher { class: proto::Class::Be.into() };
+        let mut frame = Frame::new(Kind::Notice, 0, "Jail.Make", &make);
+        frame.fds = groups.len() as u8;
+        send_fds(&self.control, &frame.encode(), groups);
         self.launcher()
     }
 

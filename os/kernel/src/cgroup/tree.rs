@@ -1,7 +1,7 @@
 //! File operations on a tree of control groups.
 
 use rustix::io::Errno;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,6 +13,15 @@ const EMPTY_DEADLINE: Duration = Duration::from_secs(2);
 pub(super) fn write(group: &Path, file: &str, value: impl ToString) -> io::Result<()> {
     let path = group.join(file);
     fs::write(&path, value.to_string())
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+}
+
+/// Opens the file by which processes join a group.
+pub(super) fn entrance(group: &Path, file: &str) -> io::Result<File> {
+    let path = group.join(file);
+    File::options()
+        .write(true)
+        .open(&path)
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 

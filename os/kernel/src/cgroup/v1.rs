@@ -2,6 +2,7 @@
 
 use super::{LC_WEIGHT, MAX_TASKS, Memory, tree};
 use sigma_abi::Class;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +52,7 @@ impl Hierarchies {
         [&self.cpu, &self.memory, &self.pids]
     }
 
-    pub(super) fn make(&self, name: &Path, os_pid: u32, memory_bytes: u64) -> io::Result<()> {
+    pub(super) fn make(&self, name: &Path, memory_bytes: u64) -> io::Result<()> {
         for hierarchy in self.all() {
             if let Some(realm) = name.parent() {
                 tree::make(&hierarchy.join(realm))?;
@@ -59,11 +60,25 @@ impl Hierarchies {
             tree::make(&hierarchy.join(name))?;
         }
         tree::write(&self.pids.join(name), "pids.max", MAX_TASKS)?;
-        self.limit_memory(name, memory_bytes)?;
-        for hierarchy in self.all() {
-            tree::write(&hierarchy.join(name), "cgroup.procs", os_pid)?;
-        }
-        Ok(())
+        self.limit_memory(name, memory_bytes)
+    }
+
+    /// The files of tasks: a task that moves itself by them takes no lock that others fork and exit under.
+    pub(super) fn entrances(&self, name: &Path) -> io::Result<Vec<File>> {
+        self.all().into_iter().map(|hierarchy| tree::entrance(&hierarchy.join(name), "tasks")).collect()
+    }
+
+    pub(super) fn exists(&self, name: &Path) -> bool {
+        self.cpu.join(name).exists()
+    }
+
+    /// Makes a group as new; false where it is not to be used again.
+    pub(super) fn reset(&self, name: &Path, most_left_bytes: u64) -> bool {
+        let group = self.memory.join(name);
+        let left =
+            tree::number(&group, "memory.usage_in_bytes").is_some_and(|bytes| bytes <= most_left_bytes);
+        left && self.memory(name).is_some_and(|memory| !memory.killed)
+            && tree::write(&group, "memory.max_usage_in_bytes", 0).is_ok()
     }
 
     pub(super) fn limit(&self, name: &Path, class: Class, memory: Option<u64>) -> io::Result<()> {
@@ -128,6 +143,12 @@ impl Hierarchies {
     pub(super) fn remove(&self, name: &Path) {
         for hierarchy in self.all() {
             tree::remove(&hierarchy.join(name));
+        }
+    }
+
+    pub(super) fn remove_all(&self, name: &Path) {
+        for group in self.all().map(|hierarchy| hierarchy.join(name)).iter().filter(|group| group.exists()) {
+            tree::remove_all(group);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{LC_WEIGHT, MAX_TASKS, Memory, tree};
 use sigma_abi::Class;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -37,9 +37,23 @@ impl Tree {
         Ok(this)
     }
 
-    pub(super) fn make(&self, name: &Path, os_pid: u32, memory_bytes: u64) -> io::Result<()> {
-        let group = self.make_limited(name, memory_bytes)?;
-        tree::write(&group, "cgroup.procs", os_pid)
+    pub(super) fn make(&self, name: &Path, memory_bytes: u64) -> io::Result<()> {
+        self.make_limited(name, memory_bytes).map(drop)
+    }
+
+    pub(super) fn entrances(&self, name: &Path) -> io::Result<Vec<File>> {
+        Ok(vec![tree::entrance(&self.top.join(name), "cgroup.procs")?])
+    }
+
+    pub(super) fn exists(&self, name: &Path) -> bool {
+        self.top.join(name).exists()
+    }
+
+    /// Whether a group is as new, but for its peak, which cannot be set back.
+    pub(super) fn reset(&self, name: &Path, most_left_bytes: u64) -> bool {
+        let group = self.top.join(name);
+        let left = tree::number(&group, "memory.current").is_some_and(|bytes| bytes <= most_left_bytes);
+        left && tree::field(&group, "memory.events", "oom_kill") == Some(0)
     }
 
     /// Moves what is in a group to another one with the same limits. The memory that it has stays counted where it was, so
@@ -96,13 +110,22 @@ impl Tree {
     pub(super) fn memory(&self, name: &Path) -> Option<Memory> {
         let group = self.top.join(name);
         let killed = tree::field(&group, "memory.events", "oom_kill")? > 0;
-        // Before Linux 5.19 nobody kept the peak; the limit is then the best that is known of a killed proc.
-        let peak = tree::number(&group, "memory.peak").or_else(|| tree::number(&group, "memory.max"));
+        // Before Linux 5.19 nobody kept the peak; the limit is then the best that is known of a killed proc. Where the group
+        // was used before, an earlier proc may have had a higher one, under a higher limit.
+        let limit = tree::number(&group, "memory.max");
+        let peak = tree::number(&group, "memory.peak").into_iter().chain(limit).min();
         Some(Memory { killed, peak_bytes: peak.unwrap_or(0) })
     }
 
     pub(super) fn remove(&self, name: &Path) {
         tree::remove(&self.top.join(name));
+    }
+
+    pub(super) fn remove_all(&self, name: &Path) {
+        let group = self.top.join(name);
+        if group.exists() {
+            tree::remove_all(&group);
+        }
     }
 
     pub(super) fn clear(&self) {
@@ -158,11 +181,11 @@ mod tests {
     fn a_proc_gets_its_limits_and_its_end_is_read() {
         let (dir, tree) = fake();
         let name = Path::new("lc/shop/7");
-        tree.make(name, 42, 1 << 20).unwrap();
+        tree.make(name, 1 << 20).unwrap();
         tree.limit(name, Class::Lc { mcpu: 250 }, Some(2 << 20)).unwrap();
         let group = dir.path().join("sigmaos-test/lc/shop/7");
         let read = |file: &str| fs::read_to_string(group.join(file)).unwrap();
-        assert_eq!((read("cgroup.procs").as_str(), read("memory.max").as_str()), ("42", "2097152"));
+        assert_eq!(read("memory.max"), "2097152");
         assert_eq!(read("cpu.weight"), "25");
         assert_eq!(tree.memory(name), None);
         fs::write(group.join("memory.events"), "low 0\noom 1\noom_kill 1\n").unwrap();
@@ -174,7 +197,8 @@ mod tests {
     fn an_lc_proc_is_moved_below_be_and_back() {
         let (dir, tree) = fake();
         let (own, idle) = (Path::new("lc/shop/7"), Path::new("be/shop/7"));
-        tree.make(own, 42, 1 << 20).unwrap();
+        tree.make(own, 1 << 20).unwrap();
+        fs::write(dir.path().join("sigmaos-test/lc/shop/7/cgroup.procs"), "42").unwrap();
         tree.serve(own, idle, own, 1 << 20).unwrap();
         let read = |file: &str| fs::read_to_string(dir.path().join("sigmaos-test").join(file)).unwrap();
         assert_eq!(
@@ -196,6 +220,28 @@ mod tests {
         let group = dir.path().join("sigmaos-test/lc/shop/kernel");
         assert_eq!(fs::read_to_string(group.join("cgroup.procs")).unwrap(), "43");
         assert!(!group.join("memory.max").exists());
+    }
+
+    #[test]
+    fn a_group_is_used_again_when_nothing_is_left_in_it() {
+        let (dir, tree) = fake();
+        let name = Path::new("be/shop/8");
+        tree.make(name, 1 << 20).unwrap();
+        let group = dir.path().join("sigmaos-test/be/shop/8");
+        let write = |file: &str, text: &str| fs::write(group.join(file), text).unwrap();
+        write("cgroup.procs", "");
+        assert_eq!(tree.entrances(name).unwrap().len(), 1);
+        let check = |bytes: &str, events: &str, clean| {
+            write("memory.current", bytes);
+            write("memory.events", events);
+            assert_eq!(tree.reset(name, 4096), clean, "{bytes} {events}");
+        };
+        check("4096\n", "oom_kill 0\n", true);
+        check("4097\n", "oom_kill 0\n", false);
+        check("0\n", "oom_kill 1\n", false);
+        // An earlier proc may have used more than the limit of this one.
+        write("memory.peak", "9999999\n");
+        assert_eq!(tree.memory(name), Some(Memory { killed: true, peak_bytes: 1 << 20 }));
     }
 
     #[test]

@@ -1,16 +1,15 @@
 //! The conversation with a jail.
 
-use super::{Jail, Launcher, Unplaced, launch};
+use super::{Jail, Launcher, launch};
+use crate::cgroup::Slot;
 use crate::kernel::Kernel;
 use crate::proc::End;
 use crate::session;
 use crate::supervise::Program;
-use rustix::io::Errno;
 use sigma_abi::frame::Frame;
-use sigma_abi::limits::DEFAULT_MEMORY;
 use sigma_abi::{Code, Error, Result, proto};
 use sigmaos::wire::{Connection, Session};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
@@ -86,7 +85,7 @@ impl First {
         self.jail.lock().control = self.control.get().cloned();
         self.jail.standing.send_replace(Some(Ok(ready.layers)));
         for class in [proto::Class::Be, proto::Class::Lc] {
-            self.jail.refill(class);
+            self.jail.refill(&self.kernel, class);
         }
         Ok(Arc::new(Control { kernel: self.kernel, jail: self.jail }))
     }
@@ -110,8 +109,11 @@ impl Session for Control {
                     frame.message().map_err(|error| protocol(error.to_string()))?;
                 let fds = <[OwnedFd; 5]>::try_from(fds)
                     .map_err(|_| protocol("a launcher comes with five descriptors".into()))?;
-                let life = self.jail.placing(ready.process);
-                tokio::spawn(place(Arc::clone(&self.kernel), Arc::clone(&self.jail), life, ready, fds));
+                let slot = self.jail.made(ready.class());
+                let launcher = with_door(&self.kernel, ready.process, slot, fds).map_err(|error| {
+                    Error::new(Code::Internal, format!("the door of a launcher: {error}"))
+                })?;
+                self.jail.ready(&self.kernel, ready.class(), launcher);
                 Ok(())
             }
             "Jail.Exited" => {
@@ -127,21 +129,20 @@ impl Session for Control {
 
 impl Control {
     fn exited(&self, exited: &proto::LauncherExited) {
-        let proc = {
+        let (proc, stillborn) = {
             let mut state = self.jail.lock();
             // A launcher that ended before it was needed leaves the pool.
-            for pool in &mut state.pools {
-                let gone = pool.ready.iter().position(|launcher| launcher.process == exited.process);
-                if let Some(launcher) = gone.and_then(|at| pool.ready.remove(at)) {
-                    launch::discard(&self.kernel, launcher);
-                }
-            }
-            // One that is being placed is not used afterwards.
-            if let Some(ended) = state.placing.get_mut(&exited.process) {
-                *ended = true;
-            }
-            state.running.remove(&exited.process)
+            let stillborn = state.pools.iter_mut().enumerate().find_map(|(class, pool)| {
+                let at = pool.ready.iter().position(|launcher| launcher.process == exited.process)?;
+                Some((class, pool.ready.remove(at)?))
+            });
+            (state.running.remove(&exited.process), stillborn)
         };
+        if let Some((class, launcher)) = stillborn {
+            launch::discard(&self.kernel, launcher);
+            let class = if class == proto::Class::Lc as usize { proto::Class::Lc } else { proto::Class::Be };
+            self.jail.stillborn(&self.kernel, class);
+        }
         if let Some(proc) = proc {
             let end = match (exited.exit_code, exited.signal) {
                 (Some(code), _) => End::ExitCode(code),
@@ -152,69 +153,20 @@ impl Control {
     }
 }
 
-/// Puts a new launcher in its control group and its door to work; then it is ready.
-async fn place(
-    kernel: Arc<Kernel>,
-    jail: Arc<Jail>,
-    life: u64,
-    ready: proto::LauncherReady,
-    fds: [OwnedFd; 5],
-) {
-    let [door, pidfd, stdin, stdout, stderr] = fds;
-    let class = ready.class();
-    let grouped = tokio::task::spawn_blocking({
-        let (cgroups, realm) = (Arc::clone(&kernel.cgroups), jail.realm.clone());
-        move || match cgroups.on() {
-            false => Ok(None),
-            true => {
-                let process = os_pid(&pidfd).ok_or(Unplaced::Ended)?;
-                cgroups.make(&realm, class, process, DEFAULT_MEMORY).map_err(|error| unplaced(&error, &pidfd))
-            }
-        }
-    });
-    let made = match grouped.await {
-        Ok(Ok(slot)) => {
-            with_door(&kernel, ready.process, slot, [door, stdin, stdout, stderr]).map_err(Unplaced::Failed)
-        }
-        Ok(Err(why)) => Err(why),
-        Err(error) => Err(Unplaced::Failed(format!("the control group of a launcher: {error}"))),
-    };
-    match made {
-        Ok(launcher) => jail.ready(&kernel, life, class, launcher),
-        Err(why) => jail.unplaced(&kernel, life, class, ready.process, why),
-    }
-}
-
-/// Why a launcher could not be put into a group: one that has ended meanwhile cannot be put anywhere.
-fn unplaced(error: &std::io::Error, pidfd: &OwnedFd) -> Unplaced {
-    let gone = error.raw_os_error() == Some(Errno::SRCH.raw_os_error());
-    match gone || os_pid(pidfd).is_none() {
-        true => Unplaced::Ended,
-        false => Unplaced::Failed(format!("the sandbox layer \"cgroup\" cannot be set up: {error}")),
-    }
-}
-
+/// Puts the door of a new launcher to work.
 fn with_door(
     kernel: &Arc<Kernel>,
     process: i32,
-    slot: Option<crate::cgroup::Slot>,
-    [door, stdin, stdout, stderr]: [OwnedFd; 4],
-) -> std::result::Result<Launcher, String> {
+    slot: Option<Slot>,
+    [door, _, stdin, stdout, stderr]: [OwnedFd; 5],
+) -> std::io::Result<Launcher> {
     let door = std::os::unix::net::UnixStream::from(door);
-    let door = door.set_nonblocking(true).and_then(|()| UnixStream::from_std(door));
-    let (owner, driver) =
-        session::door(kernel, door.map_err(|error| format!("the door of a launcher: {error}"))?);
+    door.set_nonblocking(true)?;
+    let (owner, driver) = session::door(kernel, UnixStream::from_std(door)?);
     let driver = tokio::spawn(async move {
         driver.await;
     });
     Ok(Launcher { process, owner, slot, stdin, stdout, stderr, driver })
-}
-
-/// The process of a pidfd as this machine numbers it, pidfd_open(2).
-/// `None` where it has ended.
-fn os_pid(pidfd: &OwnedFd) -> Option<u32> {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-    info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
 }
 
 fn protocol(text: String) -> Error {

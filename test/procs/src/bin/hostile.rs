@@ -4,6 +4,9 @@
 //! error other than EPERM (or the ENOSYS that clone3 answers with, or the EMFILE/EBADF of a limit) means that the call
 //! reached the kernel, and counts as allowed. With the argument `socket` it first takes a connected socket from its
 //! door, as if the kernel had dialled for it, and tries to make another connection of it.
+//!
+//! It runs as a proc alone, and what it tries would harm nothing where it were allowed: it names no file that exists, but
+//! to read it.
 
 // Every attempt is a bare system call: that is the point.
 #![allow(unsafe_code)]
@@ -53,6 +56,10 @@ const NULL: usize = 0;
 const SELF_PIDFD: c_long = -1;
 
 fn main() {
+    if !has_a_door() {
+        eprintln!("hostile tries to break out of its sandbox: run it as a proc, with 'sigma run hostile'");
+        std::process::exit(125);
+    }
     let mut attempts = Attempts { allowed: 0 };
     let socket = if std::env::args().nth(1).as_deref() == Some("socket") { take_socket() } else { 3 };
     files(&mut attempts);
@@ -65,19 +72,27 @@ fn main() {
     std::process::exit(attempts.allowed);
 }
 
+/// Whether descriptor 3 is a socket, as in every proc.
+fn has_a_door() -> bool {
+    let (mut kind, mut length) = (0i32, 4 as socklen_t);
+    // SAFETY: both are valid places, and the length is that of an int.
+    unsafe { syscall(SYS_getsockopt, 3, SOL_SOCKET, SO_TYPE, &raw mut kind, &raw mut length) == 0 }
+}
+
 fn files(attempts: &mut Attempts) {
     let (passwd, memory) = (c"/etc/passwd".as_ptr(), c"/proc/self/mem".as_ptr());
+    let nowhere = c"/nowhere/x".as_ptr();
     try_calls! { attempts;
         "open /etc/passwd" => SYS_open(passwd, O_RDONLY);
         "openat /etc/passwd" => SYS_openat(AT_FDCWD, passwd, O_RDONLY);
         "openat /proc/self/mem" => SYS_openat(AT_FDCWD, memory, O_RDWR);
         "openat2" => SYS_openat2(AT_FDCWD, passwd, NULL, NULL);
-        "creat" => SYS_creat(c"/x".as_ptr(), 0o600);
-        "mkdir" => SYS_mkdir(c"/x".as_ptr(), 0o700);
-        "symlink" => SYS_symlink(passwd, c"/x".as_ptr());
-        "unlink" => SYS_unlink(passwd);
-        "chmod" => SYS_chmod(passwd, 0o777);
-        "mknod" => SYS_mknod(c"/x".as_ptr(), S_IFCHR | 0o600, 0x103);
+        "creat" => SYS_creat(nowhere, 0o600);
+        "mkdir" => SYS_mkdir(nowhere, 0o700);
+        "symlink" => SYS_symlink(passwd, nowhere);
+        "unlink" => SYS_unlink(nowhere);
+        "chmod" => SYS_chmod(nowhere, 0o777);
+        "mknod" => SYS_mknod(nowhere, S_IFCHR | 0o600, 0x103);
         "memfd_create" => SYS_memfd_create(c"x".as_ptr(), 0);
         "memfd_secret" => SYS_memfd_secret(0);
         "name_to_handle_at" => SYS_name_to_handle_at(AT_FDCWD, c"/".as_ptr(), NULL, NULL, 0);
@@ -139,9 +154,18 @@ fn processes(attempts: &mut Attempts) {
         "pidfd_send_signal" => SYS_pidfd_send_signal(SELF_PIDFD, 0, NULL, 0);
         "kcmp" => SYS_kcmp(1, 1, 0, 0, 0);
         "wait4" => SYS_wait4(-1, NULL, WNOHANG, NULL);
-        "execve" => SYS_execve(c"/bin/sh".as_ptr(), NULL, NULL);
+        "execve" => SYS_execve(c"/nowhere/sh".as_ptr(), NULL, NULL);
         "execveat of standard input" => SYS_execveat(0, empty, NULL, NULL, AT_EMPTY_PATH);
-        "execveat of a path" => SYS_execveat(AT_FDCWD, c"/bin/sh".as_ptr(), NULL, NULL, 0);
+        "execveat of a path" => SYS_execveat(AT_FDCWD, c"/nowhere/sh".as_ptr(), NULL, NULL, 0);
+    }
+    // Siblings have the numbers that follow the jail's.
+    for sibling in (2..40).filter(|sibling| *sibling != me) {
+        try_calls! { attempts;
+            "tgkill a sibling" => SYS_tgkill(sibling, sibling, 0);
+            "ptrace a sibling" => SYS_ptrace(PTRACE_SEIZE, sibling, NULL, NULL);
+            "process_vm_readv of a sibling" => SYS_process_vm_readv(sibling, NULL, 0, NULL, 0, 0);
+            "pidfd_open of a sibling" => SYS_pidfd_open(sibling, 0);
+        }
     }
     // The one number that the filter lets through is closed by exec and beyond the limit of descriptors.
     // SAFETY: as in try_calls.

@@ -1,4 +1,5 @@
-//! The least proc: says that it has started, and ends. Outside SigmaOS it is the floor of `sigma bench start`.
+//! The least proc: says that it has started, and ends; with the argument `wait`, when it is asked to. Outside SigmaOS it just
+//! ends.
 
 use std::process::ExitCode;
 
@@ -6,5 +7,8 @@ fn main() -> ExitCode {
     if !sigmaos::inside() {
         return ExitCode::SUCCESS;
     }
-    sigmaos::main(async |sigma| sigma.started().await)
+    sigmaos::main(async |sigma| {
+        sigma.started().await?;
+        if std::env::args().nth(1).as_deref() == Some("wait") { sigma.wait_kill().await } else { Ok(()) }
+    })
 }

@@ -1,0 +1,3 @@
+//! The least program: it links no SDK, and ends. Outside SigmaOS it is the floor of starting.
+
+fn main() {}
