@@ -71,6 +71,15 @@ pub const DEFAULT_RESTARTS: u32 = 10;
 /// The most restarts in a row that a spec may ask for.
 pub const MAX_RESTARTS: u32 = 1000;
 
+/// Entries of a namespace unless the operator says otherwise: with their names some 100 MiB of memory at most.
+pub const DEFAULT_ENTRIES: u64 = 200_000;
+
+/// Bytes of a machine's disk that are kept for the kernel: with no more than these left, what a realm writes is refused.
+pub const DISK_RESERVE: u64 = 64 << 20;
+
+/// Ports that one proc may publish.
+pub const MAX_PUBLISHED: usize = 8;
+
 /// How long a call waits for its reply unless the caller says otherwise.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
 

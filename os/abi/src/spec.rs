@@ -3,7 +3,7 @@
 use crate::error::{Code, Error};
 use crate::limits::{
     DEFAULT_GRACE, DEFAULT_MEMORY, DEFAULT_RESTARTS, LEAST_MCPU, LEAST_MEMORY, MAX_ARGS, MAX_GRACE,
-    MAX_RESTARTS,
+    MAX_PUBLISHED, MAX_RESTARTS,
 };
 use crate::path::Path;
 use crate::proto;
@@ -73,6 +73,8 @@ pub struct ProcSpec {
     /// Who it acts as; `None`: as its spawner.
     pub principal: Option<Principal>,
     pub restart: Restart,
+    /// TCP ports of the machine whose connections it takes, of those that the operator granted to its realm.
+    pub publish: Vec<u16>,
 }
 
 impl ProcSpec {
@@ -90,6 +92,7 @@ impl ProcSpec {
             grace: DEFAULT_GRACE,
             principal: None,
             restart: Restart::Never,
+            publish: Vec::new(),
         })
     }
 
@@ -130,6 +133,13 @@ impl ProcSpec {
         self
     }
 
+    /// Takes the connections to a TCP port of the machine.
+    #[must_use]
+    pub fn publish(mut self, port: u16) -> Self {
+        self.publish.push(port);
+        self
+    }
+
     fn check(&self) -> Result<(), Error> {
         let refuse = |code, text: String| Err(Error::new(code, text));
         if let Class::Lc { mcpu } = self.class
@@ -150,6 +160,14 @@ impl ProcSpec {
             && !(1..=MAX_RESTARTS).contains(&limit)
         {
             return refuse(Code::Invalid, format!("restart: a limit of {limit}: it is 1 to {MAX_RESTARTS}"));
+        }
+        if self.publish.len() > MAX_PUBLISHED {
+            return refuse(Code::TooLarge, format!("publish: at most {MAX_PUBLISHED} ports"));
+        }
+        for (at, port) in self.publish.iter().enumerate() {
+            if *port == 0 || self.publish[..at].contains(port) {
+                return refuse(Code::Invalid, format!("publish {port}: each port once, and none is 0"));
+            }
         }
         if let Some(arg) = self.args.iter().find(|arg| arg.contains('\0')) {
             return refuse(Code::Invalid, format!("args: {arg:?} contains NUL"));
@@ -199,7 +217,12 @@ impl TryFrom<proto::ProcSpec> for ProcSpec {
             "" => None,
             name => Some(Principal::parse(name)?),
         };
+        let port = |port: u32| {
+            u16::try_from(port)
+                .map_err(|_| Error::new(Code::Invalid, format!("publish {port}: the last port is 65535")))
+        };
         let spec = Self {
+            publish: wire.publish.into_iter().map(port).collect::<Result<_, _>>()?,
             args: wire.args,
             env: wire.env,
             class,
@@ -226,6 +249,7 @@ impl From<ProcSpec> for proto::ProcSpec {
             grace_ms: Some(u32::try_from(spec.grace.as_millis()).unwrap_or(u32::MAX)),
             principal: spec.principal.map(|principal| principal.to_string()).unwrap_or_default(),
             restart: (spec.restart != Restart::Never).then(|| spec.restart.into()),
+            publish: spec.publish.into_iter().map(u32::from).collect(),
         }
     }
 }
@@ -277,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_spec_survives_the_wire() {
-        let spec = spec().args(["-x", "1"]).env("A", "b").latency_critical(250).grace(Duration::ZERO);
+        let spec =
+            spec().args(["-x", "1"]).env("A", "b").latency_critical(250).grace(Duration::ZERO).publish(8080);
         for restart in [Restart::Never, Restart::ON_FAILURE, Restart::OnFailure { limit: 3 }, Restart::Always]
         {
             let spec = spec.clone().restart(restart);
@@ -304,6 +329,10 @@ mod tests {
         check(restart(0, 3), "restart: a limit of 3 goes with on-failure");
         check(restart(2, 3), "restart: a limit of 3 goes with on-failure");
         check(restart(9, 0), "restart: 9 is not a policy");
+        check(spec().publish(0), "publish 0");
+        check(spec().publish(80).publish(80), "publish 80");
+        check(proto::ProcSpec { publish: vec![65536], ..spec().into() }, "publish 65536");
+        check(proto::ProcSpec { publish: (1..=9).collect(), ..spec().into() }, "at most 8");
         check(proto::ProcSpec { principal: "../x".into(), ..spec().into() }, "principal");
     }
 }

@@ -1,23 +1,39 @@
 //! Programs: stored by content, named in the realm's `/bin`, checked when they arrive.
+//!
+//! A program is on the disk for as long as a realm names it, and stays there while a proc that is to run it holds it open; the
+//! system frees its bytes then. So nothing counts procs, and what no name needs is deleted at once.
 
-use crate::elf::{self, Program};
+mod blob;
+mod upload;
+
+pub(crate) use blob::Blobs;
+pub(crate) use upload::Upload;
+
+use crate::elf::Program;
+use crate::realm::disk::Disk;
 use crate::state;
-use rustix::fs::{Mode, OFlags};
 use sigma_abi::limits::MAX_PAYLOAD;
 use sigma_abi::{Code, Error, Path, Result, proto};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of one program.
 pub(crate) const MAX_BINARY: u64 = 256 << 20;
 
 /// Programs that one realm may name.
 const MAX_NAMES: usize = 10_000;
+
+/// Different programs of one realm that are held open for its queued and running procs.
+const MAX_OPEN: usize = 256;
+
+/// Uploads of one realm at a time.
+const MAX_UPLOADS: usize = 64;
+
+/// Connections of one realm to its `/bin` at a time.
+const MAX_CONNECTIONS: usize = 256;
 
 /// Bytes of a program that go in one frame; longer ones are read in pieces.
 pub(crate) const WHOLE: u64 = (MAX_PAYLOAD / 4) as u64;
@@ -32,20 +48,30 @@ pub(crate) struct Binary {
     pub(crate) digest: String,
 }
 
+/// What is known of a program that is not open.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    digest: String,
+    program: Program,
+    pub(crate) size: u64,
+}
+
 /// The programs of one realm on this machine.
 #[derive(Debug)]
 pub(crate) struct Binaries {
     /// One file a name, which holds the digest.
     names_dir: PathBuf,
-    blobs: PathBuf,
-    names: Mutex<BTreeMap<String, Binary>>,
+    blobs: Arc<Blobs>,
+    disk: Arc<Disk>,
+    names: Mutex<BTreeMap<String, Entry>>,
+    open: Mutex<HashMap<String, Weak<File>>>,
+    uploads: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
 }
-
-static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
 impl Binaries {
     /// Reads the names that are there. One whose program is gone or damaged is left out, and logged.
-    pub(crate) fn open(names_dir: PathBuf, blobs: PathBuf) -> std::io::Result<Self> {
+    pub(crate) fn open(names_dir: PathBuf, blobs: Arc<Blobs>, disk: Arc<Disk>) -> std::io::Result<Self> {
         state::make_dir(&names_dir)?;
         let mut names = BTreeMap::new();
         for entry in fs::read_dir(&names_dir)? {
@@ -53,18 +79,42 @@ impl Binaries {
             let Ok(name) = entry.file_name().into_string() else { continue };
             let loaded = fs::read_to_string(entry.path())
                 .map_err(|error| Error::new(Code::Internal, error.to_string()))
-                .and_then(|digest| load(&blobs.join(digest.trim()), digest.trim()));
+                .and_then(|digest| blobs.load(digest.trim()));
             match loaded {
-                Ok(binary) => drop(names.insert(name, binary)),
+                Ok(binary) => {
+                    blobs.name(&binary.digest);
+                    disk.hold(binary.size);
+                    names.insert(name, binary);
+                }
                 Err(error) => tracing::warn!(name, %error, "a program is left out"),
             }
         }
-        Ok(Self { names_dir, blobs, names: Mutex::new(names) })
+        Ok(Self {
+            names_dir,
+            blobs,
+            disk,
+            names: Mutex::new(names),
+            open: Mutex::default(),
+            uploads: Arc::new(Semaphore::new(MAX_UPLOADS)),
+            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        })
     }
 
+    /// The program of a name, open.
+    ///
+    /// # Errors
+    /// `NotFound`, saying how to upload; `Busy` where too many different ones are open.
+    pub(crate) fn find(&self, name: &str) -> Result<Binary> {
+        let Entry { digest, program, size } = self.entry(name)?;
+        let file = self.share(&digest, || self.blobs.open(&digest))?;
+        Ok(Binary { file, program, size, digest })
+    }
+
+    /// What is known of the program of a name.
+    ///
     /// # Errors
     /// `NotFound`, saying how to upload.
-    pub(crate) fn find(&self, name: &str) -> Result<Binary> {
+    pub(crate) fn entry(&self, name: &str) -> Result<Entry> {
         self.lock().get(name).cloned().ok_or_else(|| {
             Error::new(
                 Code::NotFound,
@@ -76,87 +126,109 @@ impl Binaries {
     pub(crate) fn list(&self, after: &str, limit: usize) -> proto::DirPage {
         let names = self.lock();
         let mut later = names.iter().filter(|(name, _)| name.as_str() > after);
-        let entries = later.by_ref().take(limit).map(|(name, binary)| stat(name, binary)).collect();
+        let entries = later.by_ref().take(limit).map(|(name, entry)| stat(name, entry.size)).collect();
         proto::DirPage { entries, more: later.next().is_some() }
     }
 
     /// # Errors
-    /// As [`Binaries::find`].
+    /// As [`Binaries::entry`].
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
-        self.find(name)?;
+        self.entry(name)?;
         fs::remove_file(self.names_dir.join(name)).map_err(|error| broken("remove", name, &error))?;
-        self.lock().remove(name);
+        if let Some(gone) = self.lock().remove(name) {
+            self.let_go(&gone);
+        }
         Ok(())
+    }
+
+    /// A place among the connections to `/bin`, for as long as one lasts.
+    ///
+    /// # Errors
+    /// `Busy` past [`MAX_CONNECTIONS`].
+    pub(crate) fn connect(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.connections).try_acquire_owned().map_err(|_| {
+            Error::new(Code::Busy, format!("the realm has {MAX_CONNECTIONS} connections to /bin: close some"))
+        })
     }
 
     /// Begins an upload.
     ///
     /// # Errors
-    /// `Quota` where the disk is full or the realm names too many.
+    /// `Quota` where the disk is full or the realm names too many; `Busy` past [`MAX_UPLOADS`].
     pub(crate) fn upload(&self, name: &str) -> Result<Upload> {
         if self.lock().len() >= MAX_NAMES && !self.lock().contains_key(name) {
             return Err(Error::new(Code::Quota, format!("/bin holds {MAX_NAMES} programs: remove some")));
         }
-        let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
-        let path = self.blobs.join(format!("draft-{number}"));
-        let file = File::options()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o700)
-            .open(&path)
-            .map_err(|error| broken("upload", name, &error))?;
-        Ok(Upload { name: name.to_owned(), path, file, hash: Box::default(), size: 0 })
+        let permit = Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| {
+            Error::new(
+                Code::Busy,
+                format!("the realm uploads {MAX_UPLOADS} programs already: try again later"),
+            )
+        })?;
+        Upload::begin(&self.blobs, &self.disk, name, permit)
     }
 
     /// Keeps a finished upload under its name.
     ///
     /// # Errors
     /// `Invalid` where it is no program that can run here.
-    pub(crate) fn commit(&self, upload: Upload) -> Result<Binary> {
-        let name = upload.name.clone();
-        let binary = self.store(upload)?;
-        state::write_durably(&self.names_dir.join(&name), &binary.digest)
-            .map_err(|error| Error::new(Code::Internal, format!("{error:#}")))?;
-        self.lock().insert(name, binary.clone());
-        Ok(binary)
+    pub(crate) fn commit(&self, upload: Upload) -> Result<Entry> {
+        let name = upload.name().to_owned();
+        let entry = upload.keep(&self.blobs)?;
+        let named = state::write_durably(&self.names_dir.join(&name), &entry.digest);
+        if let Err(error) = named {
+            self.let_go(&entry);
+            return Err(Error::new(Code::Internal, format!("{error:#}")));
+        }
+        if let Some(replaced) = self.lock().insert(name, entry.clone()) {
+            self.let_go(&replaced);
+        }
+        Ok(entry)
     }
 
-    /// Keeps a program by its content alone.
+    /// A program that runs without a name: it is gone from the disk when the last proc that needs it is.
     ///
     /// # Errors
-    /// As [`Binaries::commit`].
-    pub(crate) fn store(&self, upload: Upload) -> Result<Binary> {
-        let digest = upload.hash.finalize().to_hex().to_string();
-        let blob = self.blobs.join(&digest);
-        let kept = (|| {
-            upload.file.sync_all()?;
-            fs::set_permissions(&upload.path, fs::Permissions::from_mode(0o555))?;
-            fs::rename(&upload.path, &blob)
-        })();
-        kept.map_err(|error| broken("keep", &upload.name, &error))?;
-        // The descriptor for writing is closed first: a program that is open for writing cannot be executed.
-        let name = upload.name.clone();
-        drop(upload);
-        load(&blob, &digest).map_err(|error| {
-            // What cannot run is under no name, so nobody misses it.
-            let _ = fs::remove_file(&blob);
-            error.context(format!("{name:?} cannot run"))
-        })
+    /// `Invalid` where it is no program that can run here; `Busy` as [`Binaries::find`].
+    pub(crate) fn unnamed(&self, upload: Upload) -> Result<Binary> {
+        let (digest, file, program, size) = upload.open()?;
+        let file = self.share(&digest, || Ok(file))?;
+        Ok(Binary { file, program, size, digest })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Binary>> {
+    /// The realm is gone, and its names with it.
+    pub(crate) fn forget(&self) {
+        for entry in std::mem::take(&mut *self.lock()).into_values() {
+            self.let_go(&entry);
+        }
+    }
+
+    /// The open file of a program, shared by all procs that need it.
+    fn share(&self, digest: &str, open: impl FnOnce() -> Result<File>) -> Result<Arc<File>> {
+        let mut all = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = all.get(digest).and_then(Weak::upgrade) {
+            return Ok(file);
+        }
+        all.retain(|_, file| file.strong_count() > 0);
+        if all.len() >= MAX_OPEN {
+            let text = format!(
+                "procs of the realm need {MAX_OPEN} different programs already: wait for some to end"
+            );
+            return Err(Error::new(Code::Busy, text));
+        }
+        let file = Arc::new(open()?);
+        all.insert(digest.to_owned(), Arc::downgrade(&file));
+        Ok(file)
+    }
+
+    fn let_go(&self, entry: &Entry) {
+        self.blobs.unname(&entry.digest);
+        self.disk.give_back(entry.size);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn load(blob: &std::path::Path, digest: &str) -> Result<Binary> {
-    let opened = rustix::fs::open(blob, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let file = File::from(opened.map_err(|error| broken("open", digest, &error.into()))?);
-    let contents = fs::read(blob).map_err(|error| broken("read", digest, &error))?;
-    let program = elf::inspect(&contents)?;
-    let size = contents.len() as u64;
-    Ok(Binary { file: Arc::new(file), program, size, digest: digest.to_owned() })
 }
 
 fn broken(attempted: &str, name: &str, error: &std::io::Error) -> Error {
@@ -167,8 +239,8 @@ fn broken(attempted: &str, name: &str, error: &std::io::Error) -> Error {
     Error::new(code, format!("cannot {attempted} the program {name:?}: {error}"))
 }
 
-pub(crate) fn stat(name: &str, binary: &Binary) -> proto::Stat {
-    proto::Stat { name: name.to_owned(), size: binary.size, perm: 0o66, ..Default::default() }
+pub(crate) fn stat(name: &str, size: u64) -> proto::Stat {
+    proto::Stat { name: name.to_owned(), size, perm: 0o66, ..Default::default() }
 }
 
 /// The one name of a path in `/bin`.
@@ -184,38 +256,5 @@ pub(crate) fn name_in_bin(path: &Path) -> Result<String> {
     }
 }
 
-/// A program on its way in. Dropped before it is committed, it leaves nothing.
-#[derive(Debug)]
-pub(crate) struct Upload {
-    name: String,
-    path: PathBuf,
-    file: File,
-    hash: Box<blake3::Hasher>,
-    size: u64,
-}
-
-impl Upload {
-    /// Appends.
-    ///
-    /// # Errors
-    /// `Invalid` where `offset` is not the end, `TooLarge` past [`MAX_BINARY`], `Quota` on a full disk.
-    pub(crate) fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        if offset != self.size {
-            return Err(Error::new(Code::Invalid, "a program is written from its beginning to its end"));
-        }
-        if self.size + bytes.len() as u64 > MAX_BINARY {
-            return Err(Error::new(Code::TooLarge, format!("a program of more than {MAX_BINARY} bytes")));
-        }
-        self.file.write_all(bytes).map_err(|error| broken("write", &self.name, &error))?;
-        self.hash.update(bytes);
-        self.size += bytes.len() as u64;
-        Ok(())
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        // After a commit the draft has its final name, and there is nothing to remove.
-        let _ = fs::remove_file(&self.path);
-    }
-}
+#[cfg(test)]
+mod tests;

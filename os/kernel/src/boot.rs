@@ -6,19 +6,16 @@ use crate::cgroup::Cgroups;
 use crate::kernel::{Kernel, Parts};
 use crate::machine::Capacity;
 use crate::state::State;
-use crate::{Options, listen, schedule};
+use crate::{Options, listen, log, pressure, schedule};
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sigma_abi::layer::Layer;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::MakeWriterExt;
 
 /// Where control groups are mounted, by every convention.
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
@@ -29,8 +26,8 @@ const END_DEADLINE: Duration = Duration::from_secs(5);
 /// Runs the kernel until it is told to end.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let state = State::open(&options.state)?;
-    let log = open_log(&state.dir)?;
-    start_log(log.try_clone()?, options.verbose);
+    let log = log::open(&state.dir)?;
+    log::start(log.try_clone()?, options.verbose);
     raise_descriptors();
     // One thread: what it does is short, and a start then never waits for another core to wake.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -71,6 +68,7 @@ async fn serve(options: &Options, state: State, log: File) -> Result<()> {
         tokio::spawn(schedule::measure_idle(Arc::clone(&kernel))),
         tokio::spawn(schedule::measure_use(Arc::clone(&kernel))),
         tokio::spawn(crate::kernel::sweep(Arc::clone(&kernel))),
+        tokio::spawn(pressure::watch(Arc::clone(&kernel))),
     ];
     println!("ready");
     std::io::stdout().flush().context("cannot say that the kernel is ready")?;
@@ -101,6 +99,14 @@ async fn end(kernel: &Arc<Kernel>) {
     for realm in &realms {
         realm.stop(kernel);
     }
+    let gone = async {
+        for realm in &realms {
+            realm.gone().await;
+        }
+    };
+    if tokio::time::timeout(END_DEADLINE, gone).await.is_err() {
+        tracing::warn!("not every process ended in time; the rest are killed");
+    }
     let cleared = tokio::task::spawn_blocking({
         let cgroups = Arc::clone(&kernel.cgroups);
         move || cgroups.clear()
@@ -125,25 +131,4 @@ fn programs() -> Result<PathBuf> {
         );
     }
     Ok(folder)
-}
-
-fn open_log(state: &Path) -> Result<File> {
-    let path = State::log_file(state);
-    fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)
-        .with_context(|| format!("cannot open the log {}", path.display()))
-}
-
-fn start_log(log: File, verbose: bool) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let format = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
-    let log = std::sync::Mutex::new(log);
-    // Setting the log twice is impossible: this is the only place.
-    let _ = match verbose {
-        true => format.with_writer(log.and(std::io::stderr)).try_init(),
-        false => format.with_writer(log).try_init(),
-    };
 }

@@ -279,7 +279,7 @@ impl Cgroups {
     }
 
     /// Removes the groups of a realm that is gone.
-    pub(crate) fn forget(&self, realm: &Realm) {
+    fn forget(&self, realm: &Realm) {
         for class in [proto::Class::Be, proto::Class::Lc] {
             let name = realm_group(realm, class);
             self.free().remove(&name);
@@ -306,6 +306,25 @@ impl Cgroups {
         if let Some(idle) = slot.idle() {
             let _moving = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
             remove(&idle);
+        }
+    }
+
+    /// Removes the groups of a realm, whose procs have ended.
+    ///
+    /// # Errors
+    /// Where processes are left in them, naming the group.
+    pub(crate) fn remove_realm(&self, realm: &Realm) -> io::Result<()> {
+        self.forget(realm);
+        let groups = [proto::Class::Be, proto::Class::Lc].map(|class| realm_group(realm, class));
+        let tops = match &self.version {
+            Version::V1(tree) => tree.tops(),
+            Version::V2(tree) => tree.tops(),
+            Version::Absent(_) => return Ok(()),
+        };
+        let mut left = tops.iter().flat_map(|top| groups.iter().map(move |group| top.join(group)));
+        match left.find(|group| group.exists()) {
+            Some(group) => Err(io::Error::other(format!("processes are left in {}", group.display()))),
+            None => Ok(()),
         }
     }
 

@@ -18,6 +18,7 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The caller's end of a new connection, and what it leads to.
 #[derive(Debug)]
@@ -33,6 +34,10 @@ pub(crate) struct Dialled {
 /// `NotFound` where nothing is there, `Unreachable` where its server is dead.
 pub(crate) async fn dial(kernel: &Arc<Kernel>, client: &Client, path: &Path) -> Result<Dialled> {
     let realm = kernel.realms.find(client.realm()?)?;
+    if let Some(door) = client.proc.as_ref().and_then(|proc| proc.door()) {
+        // The caller's end comes back on its own door.
+        realm.handed.check(&door)?;
+    }
     let resolved = realm.resolve(path).await?;
     let mount = Path::parse(&resolved.mount)?;
     let socket = if mount.is_root() {
@@ -41,12 +46,14 @@ pub(crate) async fn dial(kernel: &Arc<Kernel>, client: &Client, path: &Path) -> 
         }
         introduce(&realm.root().await?.door, &mount, &client.caller)?
     } else if let Some(tree) = own_tree(kernel, &realm, &mount) {
-        serve_here(&*tree, &client.caller)?
+        serve_here(&*tree, &client.caller, realm.binaries().connect()?)?
     } else if realm.is_ux(kernel, &mount) {
         introduce(&realm.ux(kernel)?.door().await?, &mount, &client.caller)?
     } else {
         let endpoint = resolved.endpoint.unwrap_or_default();
-        introduce(&door_of(kernel, client, &mount, &endpoint)?, &mount, &client.caller)?
+        let door = door_of(kernel, client, &mount, &endpoint)?;
+        realm.handed.check(&door).map_err(|error| error.context(format!("the server of {mount}")))?;
+        introduce(&door, &mount, &client.caller)?
     };
     Ok(Dialled { mount: resolved.mount, rest: resolved.rest, socket })
 }
@@ -70,10 +77,9 @@ fn door_of(kernel: &Kernel, client: &Client, mount: &Path, endpoint: &proto::End
         return Ok(door);
     }
     let proc = kernel.procs.find(client.realm()?, pid).map_err(|_| dead())?;
-    let door = proc.lock().running.as_ref().and_then(|running| running.door.clone());
     // What an earlier life of it advertised is not the business of this one.
-    let door = door.filter(|_| endpoint.generation == u64::from(proc.restarts()));
-    door.filter(|door| door.closed().is_none()).ok_or_else(dead)
+    let door = proc.door().filter(|_| endpoint.generation == u64::from(proc.restarts()));
+    door.ok_or_else(dead)
 }
 
 /// Makes a connection, says on it who each side is, and hands one end to the server.
@@ -90,11 +96,15 @@ pub(crate) fn introduce(server: &Connection, mount: &Path, caller: &proto::Calle
 }
 
 /// Connects to a server within the kernel.
-fn serve_here(server: &dyn Accept, caller: &Arc<proto::Caller>) -> Result<OwnedFd> {
+fn serve_here(
+    server: &dyn Accept,
+    caller: &Arc<proto::Caller>,
+    place: OwnedSemaphorePermit,
+) -> Result<OwnedFd> {
+    let session = server.accept(Arc::clone(caller));
     let (callers, servers) = pair(caller)?;
     let servers = UnixStream::from(servers);
     servers.set_nonblocking(true).map_err(broken)?;
-    let session = server.accept(Arc::clone(caller));
     let (connection, driver) = Connection::new(
         tokio::net::UnixStream::from_std(servers).map_err(broken)?,
         false,
@@ -107,7 +117,7 @@ fn serve_here(server: &dyn Accept, caller: &Arc<proto::Caller>) -> Result<OwnedF
     tokio::spawn(async move {
         let reason = driver.await;
         tracing::debug!(%reason, "a connection to the kernel's own tree has ended");
-        drop(connection);
+        drop((connection, place));
     });
     Ok(callers)
 }

@@ -46,7 +46,10 @@ pub(crate) struct Jail {
     standing: watch::Sender<Option<Result<Vec<String>, String>>>,
     /// A launcher was taken from its pool.
     taken: Notify,
-    tasks: Mutex<Vec<AbortHandle>>,
+    /// Keeps the pools filled.
+    keeper: Mutex<Option<AbortHandle>>,
+    /// It shall end for good; its supervisor listens until it is gone.
+    ending: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -79,20 +82,29 @@ impl Jail {
             state: Mutex::default(),
             standing: watch::Sender::new(None),
             taken: Notify::new(),
-            tasks: Mutex::default(),
+            keeper: Mutex::default(),
+            ending: watch::Sender::new(false),
         });
-        let tasks = [
-            tokio::spawn(control::supervise(Arc::clone(kernel), Arc::clone(&jail), program)),
-            tokio::spawn(refill::keep(Arc::clone(kernel), Arc::clone(&jail))),
-        ];
-        jail.tasks().extend(tasks.map(|task| task.abort_handle()));
+        let end = jail.ending.subscribe();
+        // It ends when it is told to, as it is when its realm or the kernel ends.
+        tokio::spawn(control::supervise(Arc::clone(kernel), Arc::clone(&jail), program, end));
+        let keeper = tokio::spawn(refill::keep(Arc::clone(kernel), Arc::clone(&jail))).abort_handle();
+        *jail.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
         jail
     }
 
     /// Ends the jail, and every proc in it.
     pub(crate) fn stop(&self, kernel: &Arc<Kernel>) {
-        self.tasks().drain(..).for_each(|task| task.abort());
+        if let Some(keeper) = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            keeper.abort();
+        }
+        self.ending.send_replace(true);
         self.died(kernel, "the realm's jail was stopped");
+    }
+
+    /// Waits until a jail that was stopped is gone, with every process in it.
+    pub(crate) async fn gone(&self) {
+        self.ending.closed().await;
     }
 
     /// The layers that are on, or why the jail does not stand; waits for its first word.
@@ -174,9 +186,5 @@ impl Jail {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tasks(&self) -> MutexGuard<'_, Vec<AbortHandle>> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

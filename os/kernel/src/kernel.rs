@@ -1,11 +1,14 @@
 //! Everything that the parts of the kernel share, and the life of a proc as the kernel acts it out.
 
+use crate::binary::Blobs;
 use crate::cgroup::{Cgroups, Slot};
 use crate::machine::Capacity;
+use crate::pressure::Pressure;
 use crate::proc::restart::Verdict;
 use crate::proc::table::Table;
 use crate::proc::{Birth, End, Phase, Proc, Timing};
-use crate::realm::Realms;
+use crate::publish::{self, Ports};
+use crate::realm::{Realms, Tenant};
 use crate::schedule::Scheduler;
 use crate::session::Client;
 use crate::state::State;
@@ -50,9 +53,12 @@ pub(crate) struct Kernel {
     pub(crate) programs: PathBuf,
     pub(crate) log: File,
     pub(crate) booted: Instant,
+    pub(crate) blobs: Arc<Blobs>,
     pub(crate) realms: Realms,
     pub(crate) procs: Table,
+    pub(crate) ports: Ports,
     pub(crate) tools: Tools,
+    pub(crate) pressure: Pressure,
     pub(crate) scheduler: Scheduler,
     pub(crate) shutdown: Notify,
     numbers: AtomicU64,
@@ -75,9 +81,12 @@ impl Kernel {
         let Parts { state, capacity, cgroups, without, sched_idle, programs, log } = parts;
         Arc::new(Self {
             scheduler: Scheduler::new(capacity),
+            blobs: Arc::new(Blobs::new(state.blobs())),
             realms: Realms::default(),
             procs: Table::default(),
+            ports: Ports::default(),
             tools: Tools::default(),
+            pressure: Pressure::default(),
             state,
             capacity,
             cgroups: Arc::new(cgroups),
@@ -109,6 +118,7 @@ impl Kernel {
             lock: self.state.lock.try_clone()?,
             log: self.log.try_clone()?,
             serves: None,
+            disk: None,
         })
     }
 
@@ -139,12 +149,11 @@ impl Kernel {
         self.scheduler.check(&realm.name, &spec)?;
         self.procs.check(&realm.name)?;
         let binary = realm.binary(self, &spec.binary).await?;
-        let principal = match &spec.principal {
-            Some(principal) => principal.clone(),
-            None => client.proc.as_ref().map_or_else(Principal::default, |parent| parent.principal.clone()),
-        };
+        let principal = principal(client, &realm, &spec)?;
+        let pid = self.next_pid();
+        let ports = self.ports.claim(&realm, &spec, binary.program.sdk, pid)?;
         let birth = Birth {
-            pid: self.next_pid(),
+            pid,
             realm: realm.name.clone(),
             parent: client.proc.as_ref().map(|parent| parent.pid),
             spec,
@@ -155,9 +164,15 @@ impl Kernel {
             shelf: Arc::clone(&realm.records.shelf),
             timing,
         };
+        // The realm may be on its way out since it was found; from here on nobody waits.
+        self.realms.find(&realm.name)?;
         let proc = Arc::new(Proc::new(birth));
         realm.records.spawned(proc.pid, proc.parent, &proc.info(String::new()))?;
         self.procs.insert(Arc::clone(&proc));
+        if !ports.is_empty() {
+            // It ends with the proc.
+            tokio::spawn(publish::serve(Arc::clone(self), Arc::clone(&proc), ports));
+        }
         if request.follow {
             client.followed.add(Arc::clone(&proc));
         }
@@ -186,10 +201,10 @@ impl Kernel {
             // The binary was there at spawn, and is held open since.
             inner.timing.binary = Some(now);
         }
-        match self.realms.find(&proc.realm) {
-            Ok(realm) => realm.jail.launch(self, Arc::clone(proc)),
-            Err(error) => {
-                proc.lock().not_started = Some(error.message);
+        match self.realms.reach(&proc.realm) {
+            Some(realm) => realm.jail.launch(self, Arc::clone(proc)),
+            None => {
+                proc.lock().not_started = Some("its realm is gone".to_owned());
                 self.exited(proc, End::Signal(SIGKILL));
             }
         }
@@ -211,14 +226,14 @@ impl Kernel {
             }
             (_, None) => {
                 // It is due for a launcher. One that was just taken tells its end itself.
-                let jail = self.realms.find(&proc.realm).map(|realm| Arc::clone(&realm.jail));
-                if jail.is_ok_and(|jail| jail.give_up(proc.pid)) {
+                let realm = self.realms.reach(&proc.realm);
+                if realm.is_some_and(|realm| realm.jail.give_up(proc.pid)) {
                     proc.lock().said = Some(Status::killed("while it was starting"));
                     self.exited(proc, End::Signal(SIGKILL));
                 }
             }
             (_, Some(process)) => {
-                if !proc.binary.program.sdk {
+                if !proc.program.sdk {
                     self.signal(proc, process, SIGTERM);
                 }
                 self.end_after(proc, proc.spec.grace);
@@ -253,7 +268,7 @@ impl Kernel {
     }
 
     pub(crate) fn signal(&self, proc: &Proc, process: i32, signal: i32) {
-        if let Ok(realm) = self.realms.find(&proc.realm) {
+        if let Some(realm) = self.realms.reach(&proc.realm) {
             realm.jail.signal(process, signal);
         }
     }
@@ -274,7 +289,7 @@ impl Kernel {
             self.recycle_slot(slot, &end);
         }
         // A plain program that ended by itself was executed, whether or not that has been seen.
-        if !proc.binary.program.sdk && matches!(end, End::ExitCode(code) if code != CANNOT_LAUNCH) {
+        if !proc.program.sdk && matches!(end, End::ExitCode(code) if code != CANNOT_LAUNCH) {
             proc.started();
         }
         let status = proc.verdict(end);
@@ -295,6 +310,7 @@ impl Kernel {
             let mut inner = proc.lock();
             inner.timing.exited = Some(Instant::now());
             inner.pause = None;
+            inner.binary = None;
             if let Some(killer) = inner.killer.take() {
                 killer.abort();
             }
@@ -408,6 +424,26 @@ impl Kernel {
             }
             Known::Ended(info) => *info,
         })
+    }
+}
+
+/// Whom a proc shall act as: as its spawner unless the spec names another. A proc may name those that the operator allows to
+/// the realm, the operator any.
+fn principal(client: &Client, realm: &Tenant, spec: &ProcSpec) -> Result<Principal> {
+    let Some(parent) = &client.proc else {
+        return Ok(spec.principal.clone().unwrap_or_default());
+    };
+    match &spec.principal {
+        Some(named) if *named != parent.principal && !realm.settings().allows_principal(named) => {
+            let (own, realm) = (&parent.principal, &realm.name);
+            let text = format!(
+                "principal {named}: this proc acts as {own}, and may spawn as {own} alone; the operator allows others by 'sigma \
+                 realm set {realm} spawn.principals={named}'"
+            );
+            Err(Error::new(Code::Denied, text))
+        }
+        Some(named) => Ok(named.clone()),
+        None => Ok(parent.principal.clone()),
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod table;
 
 use crate::binary::Binary;
 use crate::cgroup::Slot;
+use crate::elf::Program;
 use crate::output::Stream;
 use crate::output::shelf::{Shelf, Which};
 use sigma_abi::{Cause, Pid, Principal, ProcSpec, Realm, Status, proto};
@@ -42,7 +43,9 @@ pub(crate) struct Proc {
     pub(crate) parent: Option<Pid>,
     pub(crate) spec: ProcSpec,
     pub(crate) principal: Principal,
-    pub(crate) binary: Binary,
+    /// What kind of program it is.
+    pub(crate) program: Program,
+    digest: String,
     pub(crate) wants_input: bool,
     pub(crate) phase: watch::Sender<Phase>,
     /// Somebody asked for its end.
@@ -72,6 +75,8 @@ pub(crate) struct Inner {
     /// It is killed for an LC proc: the cause.
     pub(crate) evicted: Option<Cause>,
     pub(crate) running: Option<Running>,
+    /// Its program, held open until it has ended.
+    pub(crate) binary: Option<Binary>,
     /// Kills when the grace period is over.
     pub(crate) killer: Option<AbortHandle>,
     /// Copies its output.
@@ -174,7 +179,8 @@ impl Proc {
             parent,
             spec,
             principal,
-            binary,
+            program: binary.program,
+            digest: binary.digest.clone(),
             wants_input: input,
             phase: watch::Sender::new(Phase::Queued),
             kill: watch::Sender::new(false),
@@ -185,7 +191,7 @@ impl Proc {
             restarts: AtomicU32::new(0),
             known_to_named: AtomicBool::new(false),
             waits: AtomicUsize::new(0),
-            inner: Mutex::new(Inner { timing, ..Inner::default() }),
+            inner: Mutex::new(Inner { timing, binary: Some(binary), ..Inner::default() }),
         }
     }
 
@@ -277,6 +283,17 @@ impl Proc {
         }
     }
 
+    /// Its door, while it lives.
+    pub(crate) fn door(&self) -> Option<Connection> {
+        let door = self.lock().running.as_ref().and_then(|running| running.door.clone());
+        door.filter(|door| door.closed().is_none())
+    }
+
+    /// Whether it holds what it reserved: it has left the queue, and has not ended.
+    pub(crate) fn is_admitted(&self) -> bool {
+        matches!(*self.phase.borrow(), Phase::Starting | Phase::Running)
+    }
+
     pub(crate) fn has_exited(&self) -> bool {
         matches!(*self.phase.borrow(), Phase::Exited(_))
     }
@@ -305,7 +322,7 @@ impl Proc {
             (_, _, End::ExitCode(code)) if killed => {
                 Status::killed(format!("on request, with exit code {code}"))
             }
-            (_, _, End::ExitCode(0)) if !self.binary.program.sdk => Status::ok(),
+            (_, _, End::ExitCode(0)) if !self.program.sdk => Status::ok(),
             (_, _, End::ExitCode(code)) => Status::crashed(Cause::ExitCode(code)),
             (_, _, End::Signal(signal)) => Status::crashed(Cause::Signal(signal)),
         }
@@ -336,7 +353,7 @@ impl Proc {
             served: String::new(),
             principal: self.principal.to_string(),
             restarts: self.restarts(),
-            digest: self.binary.digest.clone(),
+            digest: self.digest.clone(),
             has_started,
         }
     }

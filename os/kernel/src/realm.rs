@@ -1,21 +1,31 @@
 //! The realms of this machine: their state, their named, jail and proxies.
 //!
 //! ```text
-//!   made on disk ──named serves──▶ its directories and mounts are there ──▶ Ready ──rm──▶ moved aside ──▶ gone
+//!   made on disk ──named serves──▶ its directories and mounts are there ──▶ Ready ──rm──▶ being removed ──▶ gone
 //! ```
+//!
+//! A realm that is being removed takes no new work; see [`removal`].
 
+pub(crate) mod disk;
 mod fetch;
 mod layout;
+mod removal;
+mod set;
+pub(crate) mod settings;
 mod store;
 
 use crate::binary::{Binaries, Binary};
+use crate::handed::Handed;
 use crate::jail::Jail;
 use crate::kernel::Kernel;
 use crate::record::Records;
 use crate::state;
-use crate::supervise::{START_DEADLINE, Server};
+use crate::supervise::{Program, START_DEADLINE, Server};
+use disk::Disk;
+use removal::Removal;
 use sigma_abi::layer::Layer;
 use sigma_abi::{Code, Error, Path, Pid, Realm, Result, proto};
+use sigma_schedd::Event;
 use sigmaos::rpc::Device;
 use sigmaos::stub::{NamedControlClient, NamespaceClient};
 use sigmaos::wire::Connection;
@@ -27,9 +37,19 @@ use tokio::task::AbortHandle;
 /// Realms of one machine.
 const MAX_REALMS: usize = 1000;
 
-/// The realms that are up.
+/// What named keeps the namespace in, below the realm's directory.
+pub(crate) const NAMESPACE_FILE: &str = "named.redb";
+
+/// The realms of this machine.
 #[derive(Debug, Default)]
-pub(crate) struct Realms(Mutex<BTreeMap<Realm, Arc<Tenant>>>);
+pub(crate) struct Realms(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    up: BTreeMap<Realm, Arc<Tenant>>,
+    /// Those on their way out, with what still runs of them.
+    removing: BTreeMap<Realm, (Arc<Removal>, Option<Arc<Tenant>>)>,
+}
 
 /// A realm on this machine.
 #[derive(Debug)]
@@ -39,6 +59,10 @@ pub(crate) struct Tenant {
     pub(crate) named: Server,
     /// What is kept of its procs.
     pub(crate) records: Arc<Records>,
+    pub(crate) disk: Arc<Disk>,
+    /// Doors on which connections wait to be taken.
+    pub(crate) handed: Handed,
+    record: Mutex<store::Record>,
     binaries: Arc<Binaries>,
     ux: Mutex<Option<Arc<Server>>>,
     /// The life of named, once the realm's top is laid out.
@@ -56,10 +80,14 @@ pub(crate) struct Root {
 }
 
 impl Realms {
+    /// A realm that takes work.
+    ///
     /// # Errors
-    /// `NotFound`, saying how to make it.
+    /// `NotFound`, saying how to make it; `Busy` for one that is being removed, saying how far it is.
     pub(crate) fn find(&self, name: &Realm) -> Result<Arc<Tenant>> {
-        self.lock().get(name).cloned().ok_or_else(|| {
+        let all = self.lock();
+        all.check_removing(name)?;
+        all.up.get(name).cloned().ok_or_else(|| {
             Error::new(
                 Code::NotFound,
                 format!("there is no realm {name}: 'sigma realm create {name}' makes it"),
@@ -67,87 +95,144 @@ impl Realms {
         })
     }
 
+    /// A realm whose processes run, also where it is being removed: for what ends in it.
+    pub(crate) fn reach(&self, name: &Realm) -> Option<Arc<Tenant>> {
+        let all = self.lock();
+        let removing = || all.removing.get(name).and_then(|(_, tenant)| tenant.as_ref());
+        all.up.get(name).or_else(removing).cloned()
+    }
+
     pub(crate) fn list(&self) -> Vec<Arc<Tenant>> {
-        self.lock().values().cloned().collect()
+        self.lock().up.values().cloned().collect()
+    }
+
+    /// The realms that are being removed, and how far each is.
+    pub(crate) fn removing(&self) -> Vec<(Realm, String)> {
+        let all = self.lock();
+        all.removing.iter().map(|(name, (removal, _))| (name.clone(), removal.to_string())).collect()
     }
 
     /// Makes a realm, durably, and brings it up.
     ///
     /// # Errors
-    /// `Exists`, `Quota`.
+    /// `Exists`, `Quota`; `Busy` while one of this name is being removed.
     pub(crate) async fn create(&self, kernel: &Arc<Kernel>, name: &Realm) -> Result<Arc<Tenant>> {
-        if self.lock().contains_key(name) {
-            return Err(Error::new(Code::Exists, format!("realm {name} exists")));
-        }
-        if self.lock().len() >= MAX_REALMS {
-            return Err(Error::new(Code::Quota, format!("this machine has {MAX_REALMS} realms")));
+        {
+            let all = self.lock();
+            all.check_removing(name)?;
+            if all.up.contains_key(name) {
+                return Err(Error::new(Code::Exists, format!("realm {name} exists")));
+            }
+            if all.up.len() + all.removing.len() >= MAX_REALMS {
+                return Err(Error::new(Code::Quota, format!("this machine has {MAX_REALMS} realms")));
+            }
         }
         let record = store::create(&kernel.state, name).map_err(internal)?;
-        let tenant = self.bring_up(kernel, &record)?;
+        let tenant = self.bring_up(kernel, record)?;
         tenant.root().await?;
         Ok(tenant)
     }
 
-    /// Brings up the realms that are on disk, and finishes removals that were interrupted.
+    /// Brings up the realms that are on disk, finishes removals that were interrupted, and clears what is nobody's.
     pub(crate) fn load(&self, kernel: &Arc<Kernel>) -> anyhow::Result<()> {
+        store::clear_garbage(&kernel.state)?;
         for record in store::load(&kernel.state)? {
-            self.bring_up(kernel, &record).map_err(anyhow::Error::from)?;
+            match record.removing {
+                true => drop(self.begin_removal(kernel, record, None)),
+                false => drop(self.bring_up(kernel, record)?),
+            }
         }
-        Ok(())
+        // Now every name is known.
+        Ok(kernel.blobs.sweep()?)
     }
 
-    /// Ends a realm: its procs, its processes, its files. What was begun is finished at the next boot if need be.
+    /// Ends a realm: its procs, its processes, its files. What was begun goes on whatever happens to the caller or to the kernel.
     ///
     /// # Errors
-    /// `NotFound`; `Internal` naming what cannot be removed.
+    /// `NotFound`; `Busy` where it takes long, saying how far it is.
     pub(crate) async fn remove(&self, kernel: &Arc<Kernel>, name: &Realm) -> Result<()> {
-        let tenant = self.find(name)?;
-        let aside = store::move_aside(&kernel.state, name).map_err(internal)?;
-        self.lock().remove(name);
-        for proc in kernel.procs.list(name) {
-            kernel.kill(&proc);
-        }
-        tenant.stop(kernel);
-        kernel.procs.forget_realm(name);
-        drop(tenant);
-        let (cgroups, name) = (Arc::clone(&kernel.cgroups), name.clone());
-        let removed = tokio::task::spawn_blocking(move || {
-            cgroups.forget(&name);
-            store::remove(&aside)
-        })
-        .await;
-        removed.map_err(|error| Error::new(Code::Internal, error.to_string()))?.map_err(internal)
+        let under_way = self.lock().removing.get(name).map(|(removal, _)| Arc::clone(removal));
+        let removal = match under_way {
+            Some(removal) => removal,
+            None => {
+                let tenant = self.find(name)?;
+                let record = tenant.mark_removed()?;
+                self.begin_removal(kernel, record, Some(tenant))
+            }
+        };
+        removal.wait().await
     }
 
-    fn bring_up(&self, kernel: &Arc<Kernel>, record: &store::Record) -> Result<Arc<Tenant>> {
+    fn begin_removal(
+        &self,
+        kernel: &Arc<Kernel>,
+        record: store::Record,
+        tenant: Option<Arc<Tenant>>,
+    ) -> Arc<Removal> {
+        let name = record.name.clone();
+        let removal = Removal::new(&name);
+        {
+            let mut all = self.lock();
+            all.up.remove(&name);
+            all.removing.insert(name.clone(), (Arc::clone(&removal), tenant.clone()));
+        }
+        let running = Arc::clone(&removal).run(Arc::clone(kernel), tenant, Arc::new(record));
+        let kernel = Arc::clone(kernel);
+        // It ends by itself, or with the kernel, whose next boot goes on.
+        tokio::spawn(async move {
+            running.await;
+            kernel.realms.lock().removing.remove(&name);
+        });
+        removal
+    }
+
+    fn bring_up(&self, kernel: &Arc<Kernel>, record: store::Record) -> Result<Arc<Tenant>> {
+        let (realm, limits) = (record.name.clone(), record.settings.limits());
         let tenant = Arc::new(Tenant::start(kernel, record).map_err(internal)?);
-        self.lock().insert(tenant.name.clone(), Arc::clone(&tenant));
+        kernel.schedule(Event::Limits { realm, limits });
+        self.lock().up.insert(tenant.name.clone(), Arc::clone(&tenant));
+        if tenant.settings().disk_bytes().is_some() {
+            // It says what files there are, so that programs do not take their room.
+            tenant.ux(kernel)?;
+        }
         Ok(tenant)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Realm, Arc<Tenant>>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl All {
+    fn check_removing(&self, name: &Realm) -> Result<()> {
+        match self.removing.get(name) {
+            Some((removal, _)) => Err(Error::new(Code::Busy, format!("realm {name} is {removal}"))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Tenant {
-    fn start(kernel: &Arc<Kernel>, record: &store::Record) -> anyhow::Result<Self> {
-        let name = &record.name;
-        let binaries = Arc::new(Binaries::open(record.dir.join("bin"), kernel.state.blobs())?);
+    fn start(kernel: &Arc<Kernel>, record: store::Record) -> anyhow::Result<Self> {
+        let name = record.name.clone();
+        let disk = Arc::new(Disk::new(name.clone(), record.dir.clone(), record.settings.disk_bytes()));
+        let binaries = Binaries::open(record.dir.join("bin"), Arc::clone(&kernel.blobs), Arc::clone(&disk))?;
         state::make_dir(&record.dir.join("ux"))?;
         let records = Arc::new(Records::open(&record.dir.join("proc"))?);
-        let jail = kernel.program(&format!("jail of {name}"), "jail", jail_args(kernel, record))?;
-        let store = vec!["--store".to_owned(), record.dir.join("named.redb").display().to_string()];
-        let named = Server::start(kernel.program_of(name, "named", store)?);
+        let jail = kernel.program(&format!("jail of {name}"), "jail", jail_args(kernel, &record))?;
+        let named = Server::start(kernel.program_of(&name, "named", named_args(&record))?);
         let (laid_out, root) = watch::channel(None);
-        let layout = layout::Layout::new(kernel, name, laid_out);
+        let layout = layout::Layout::new(kernel, &name, laid_out);
         let layout = tokio::spawn(layout.run(named.doors())).abort_handle();
         Ok(Self {
-            name: name.clone(),
-            jail: Jail::start(kernel, name, jail),
+            jail: Jail::start(kernel, &name, jail),
+            name,
             named,
             records,
-            binaries,
+            disk,
+            handed: Handed::default(),
+            record: Mutex::new(record),
+            binaries: Arc::new(binaries),
             ux: Mutex::new(None),
             root,
             layout,
@@ -227,18 +312,36 @@ impl Tenant {
         let program = kernel
             .program_of(&self.name, "ux", args)
             .map_err(|error| Error::new(Code::Busy, format!("cannot start ux: {error}")))?;
+        let program = Program { disk: Some(Arc::clone(&self.disk)), ..program };
         Ok(Arc::clone(ux.insert(Arc::new(Server::start(program)))))
     }
 
-    /// Ends what runs for the realm.
+    /// Tells what runs for the realm to end.
     pub(crate) fn stop(&self, kernel: &Arc<Kernel>) {
         self.records.close();
         self.jail.stop(kernel);
         self.named.stop();
-        if let Some(ux) = self.ux.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(ux) = self.running_ux() {
             ux.stop();
         }
         self.layout.abort();
+    }
+
+    /// Waits until what was told to end is gone.
+    pub(crate) async fn gone(&self) {
+        self.jail.gone().await;
+        self.named.gone().await;
+        if let Some(ux) = self.running_ux() {
+            ux.gone().await;
+        }
+    }
+
+    fn running_ux(&self) -> Option<Arc<Server>> {
+        self.ux.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn record(&self) -> MutexGuard<'_, store::Record> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -260,6 +363,11 @@ fn jail_args(kernel: &Kernel, record: &store::Record) -> Vec<String> {
         args.extend(["--without".to_owned(), without.join(",")]);
     }
     args
+}
+
+fn named_args(record: &store::Record) -> Vec<String> {
+    let store = record.dir.join(NAMESPACE_FILE).display().to_string();
+    vec!["--store".to_owned(), store]
 }
 
 fn bin() -> Path {

@@ -103,8 +103,8 @@ impl Kernel {
             Some(process) => self.signal(proc, process, SIGKILL),
             None => {
                 // It is due for a launcher. One that was just taken tells its end itself.
-                let jail = self.realms.find(&proc.realm).map(|realm| Arc::clone(&realm.jail));
-                if jail.is_ok_and(|jail| jail.give_up(proc.pid)) {
+                let realm = self.realms.reach(&proc.realm);
+                if realm.is_some_and(|realm| realm.jail.give_up(proc.pid)) {
                     self.exited(proc, End::Signal(SIGKILL));
                 }
             }

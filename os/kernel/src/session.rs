@@ -2,6 +2,7 @@
 
 use crate::kernel::Kernel;
 use crate::proc::Proc;
+use crate::realm::disk::Disk;
 use crate::service::admin::Admins;
 use crate::service::link::Links;
 use crate::service::proc::Procs;
@@ -11,7 +12,7 @@ use sigma_abi::frame::Frame;
 use sigma_abi::{Code, Error, Pid, Realm, Result, proto};
 use sigmaos::rpc::{Request, Response, Service};
 use sigmaos::serve::Services;
-use sigmaos::stub::{AdminServer, LinkServer, ProcServer};
+use sigmaos::stub::{AdminServer, LinkServer, ProcServer, RoomServer};
 use sigmaos::wire::{Connection, Driver, Session, hello, read_hello};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -187,6 +188,7 @@ fn client_session(kernel: &Arc<Kernel>, client: &Client, operator: bool) -> Arc<
 pub(crate) fn kernel_process(
     socket: UnixStream,
     up: watch::Sender<Life>,
+    disk: Option<Arc<Disk>>,
 ) -> (Arc<OnceLock<Connection>>, Driver) {
     let place = Arc::new(OnceLock::<Connection>::new());
     let mine = Arc::clone(&place);
@@ -195,8 +197,12 @@ pub(crate) fn kernel_process(
         false,
         Box::new(move |frame| {
             read_hello(frame)?;
-            let server: Box<dyn Service> = Box::new(ProcServer(Arc::new(KernelProcess { door: mine, up })));
-            Ok(Arc::new(Services::new(Arc::default(), vec![server])) as Arc<dyn Session>)
+            let mut services: Vec<Box<dyn Service>> =
+                vec![Box::new(ProcServer(Arc::new(KernelProcess { door: mine, up })))];
+            if let Some(disk) = disk {
+                services.push(Box::new(RoomServer(Arc::new(Grants(disk)))));
+            }
+            Ok(Arc::new(Services::new(Arc::default(), services)) as Arc<dyn Session>)
         }),
     );
     let _ = place.set(connection.clone());
@@ -221,6 +227,16 @@ impl sigmaos::stub::Proc for KernelProcess {
     async fn wait_kill(&self, _: Request<proto::Empty>) -> Result<Response<proto::Empty>> {
         // It is never asked; it ends when its door closes.
         std::future::pending().await
+    }
+}
+
+/// Grants the room that a realm's ux asks for.
+struct Grants(Arc<Disk>);
+
+impl sigmaos::stub::Room for Grants {
+    async fn take(&self, request: Request<proto::RoomRequest>) -> Result<Response<proto::RoomReply>> {
+        let proto::RoomRequest { used, wanted } = request.message;
+        Ok(proto::RoomReply { granted: self.0.grant(used, wanted) }.into())
     }
 }
 

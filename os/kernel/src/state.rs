@@ -85,10 +85,16 @@ pub(crate) fn write_durably(path: &Path, contents: &str) -> Result<()> {
             fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
         file.write_all(contents.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&draft, path)?;
-        fs::File::open(path.parent().unwrap_or(path))?.sync_all()
+        fs::rename(&draft, path)
     };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    write().with_context(|| format!("cannot write {}", path.display()))?;
+    sync_dir(path.parent().unwrap_or(path))
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(directory: &Path) -> Result<()> {
+    let synced = fs::File::open(directory).and_then(|directory| directory.sync_all());
+    synced.with_context(|| format!("cannot write {}", directory.display()))
 }
 
 fn lock(dir: &Path) -> Result<OwnedFd> {

@@ -2,19 +2,25 @@
 //!
 //! ```text
 //!   Down ──execute──▶ Starting ──started()──▶ Up ──its end──▶ Down, for a back-off that grows while it keeps dying
+//!                         └──────────── no answer for so long ──▶ killed
 //! ```
+//!
+//! A process that hangs without ending is as good as dead, so each is asked now and then, and one that does not answer is killed
+//! and started again like any other that ended.
 
 use crate::cgroup::Cgroups;
+use crate::realm::disk::Disk;
 use crate::session;
 use command_fds::{CommandFdExt, FdMapping};
+use sigma_abi::frame::{Frame, Kind};
 use sigma_abi::limits::DOOR_FD;
-use sigma_abi::{Code, Error, Realm, Result};
+use sigma_abi::{Code, Error, Realm, Result, proto};
 use sigmaos::wire::Connection;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
@@ -30,6 +36,12 @@ const HEALTHY: Duration = Duration::from_secs(10);
 
 /// How long a kernel process may take to say that it serves, and others wait for it.
 pub(crate) const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How often a kernel process is asked whether it still answers.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// A process that has not answered for so long hangs. Longer than any disk that works keeps one waiting.
+const HUNG_AFTER: Duration = Duration::from_secs(30);
 
 /// How long a kernel process may take to end when its door closes.
 const END_DEADLINE: Duration = Duration::from_secs(2);
@@ -48,6 +60,8 @@ pub(crate) struct Program {
     pub(crate) log: File,
     /// The realm that its CPU counts towards, and where that is counted.
     pub(crate) serves: Option<(Realm, Arc<Cgroups>)>,
+    /// The disk that it may take room of by asking the kernel.
+    pub(crate) disk: Option<Arc<Disk>>,
 }
 
 impl Program {
@@ -85,6 +99,8 @@ impl Program {
 pub(crate) struct Server {
     name: String,
     door: watch::Receiver<Life>,
+    /// It shall end for good.
+    ending: watch::Sender<bool>,
     task: AbortHandle,
 }
 
@@ -113,9 +129,10 @@ impl Server {
     /// Starts it, and again whenever it ends.
     pub(crate) fn start(program: Program) -> Self {
         let (up, door) = watch::channel(Life::Down);
+        let (ending, end) = watch::channel(false);
         let name = program.name.clone();
-        let task = tokio::spawn(supervise(program, up)).abort_handle();
-        Self { name, door, task }
+        let task = tokio::spawn(supervise(program, up, end)).abort_handle();
+        Self { name, door, ending, task }
     }
 
     /// The door of the process, once it serves.
@@ -136,9 +153,15 @@ impl Server {
         }
     }
 
-    /// Ends it for good.
+    /// Tells it to end for good.
     pub(crate) fn stop(&self) {
-        self.task.abort();
+        self.ending.send_replace(true);
+    }
+
+    /// Waits until a process that was told to end is gone, which is soon: one that does not end is killed.
+    pub(crate) async fn gone(&self) {
+        // Its supervisor lets go of this when it has reaped the process.
+        self.ending.closed().await;
     }
 
     /// Tells each life of the process.
@@ -149,15 +172,18 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop();
+        self.task.abort();
     }
 }
 
-async fn supervise(program: Program, up: watch::Sender<Life>) {
+async fn supervise(program: Program, up: watch::Sender<Life>, mut end: watch::Receiver<bool>) {
     let mut backoff = FIRST_BACKOFF;
     loop {
         let born = Instant::now();
-        match live(&program, &up).await {
+        match live(&program, &up, &mut end).await {
+            Ok(status) if *end.borrow() => {
+                tracing::debug!(program = program.name, %status, "a kernel process was ended");
+            }
             Ok(status) => tracing::warn!(program = program.name, %status, "a kernel process has ended"),
             Err(error) => {
                 tracing::error!(program = program.name, %error, "a kernel process cannot be started")
@@ -173,20 +199,33 @@ async fn supervise(program: Program, up: watch::Sender<Life>) {
         if born.elapsed() > HEALTHY {
             backoff = FIRST_BACKOFF;
         }
-        tokio::time::sleep(backoff).await;
+        tokio::select! {
+            () = told(&mut end) => return,
+            () = tokio::time::sleep(backoff) => {}
+        }
         backoff = (backoff * 2).min(LONGEST_BACKOFF);
     }
 }
 
+/// Waits until it shall end for good.
+async fn told(end: &mut watch::Receiver<bool>) {
+    // Where nobody can tell any more, the task is aborted.
+    let _ = end.wait_for(|end| *end).await;
+}
+
 /// One life of the process.
-async fn live(program: &Program, up: &watch::Sender<Life>) -> std::io::Result<std::process::ExitStatus> {
+async fn live(
+    program: &Program,
+    up: &watch::Sender<Life>,
+    end: &mut watch::Receiver<bool>,
+) -> std::io::Result<std::process::ExitStatus> {
     let (ours, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs.into_std()?);
     rustix::io::ioctl_fionbio(&theirs, false)?;
     let mut child = program.execute(theirs)?;
-    let (connection, driver) = session::kernel_process(ours, up.clone());
+    let (connection, driver) = session::kernel_process(ours, up.clone(), program.disk.clone());
     let mut driver = std::pin::pin!(driver);
-    let reason = tokio::select! {
+    tokio::select! {
         status = child.wait() => {
             // What it said last is still to be read, and then the end of its door.
             if let Ok(reason) = tokio::time::timeout(END_DEADLINE, &mut driver).await {
@@ -194,16 +233,38 @@ async fn live(program: &Program, up: &watch::Sender<Life>) -> std::io::Result<st
             }
             return status;
         }
-        reason = &mut driver => reason,
+        reason = &mut driver => {
+            tracing::warn!(program = program.name, %reason, "a kernel process closed its door");
+            failed(up, reason);
+        }
+        () = told(end) => {
+            if let Some(door) = connection.get() {
+                door.close(Error::new(Code::Closed, "the kernel ends this process"));
+            }
+        }
+        () = hangs(&connection) => {
+            tracing::error!(program = program.name, "a kernel process hangs: it has not answered for {HUNG_AFTER:?}, and is killed");
+            child.kill().await?;
+        }
     };
-    tracing::warn!(program = program.name, %reason, "a kernel process closed its door");
-    failed(up, reason);
     drop(connection);
     match tokio::time::timeout(END_DEADLINE, child.wait()).await {
         Ok(status) => status,
         Err(_) => {
             child.kill().await?;
             child.wait().await
+        }
+    }
+}
+
+/// Returns when the process does not answer any more. What it answers does not matter.
+async fn hangs(door: &Arc<OnceLock<Connection>>) {
+    loop {
+        tokio::time::sleep(ASK_EVERY).await;
+        let Some(door) = door.get() else { continue };
+        let ask = Frame::new(Kind::Call, 0, "Link.Ping", &proto::Empty {});
+        if tokio::time::timeout(HUNG_AFTER, door.call(ask)).await.is_err() {
+            return;
         }
     }
 }
@@ -216,4 +277,47 @@ fn failed(up: &watch::Sender<Life>, reason: Error) {
             *life = Life::Failing(reason);
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `sleep` says nothing on its door, as a process does that hangs.
+    fn silent(lock: OwnedFd) -> Program {
+        let log = File::open("/dev/null").unwrap();
+        let args = vec!["1000".to_owned()];
+        Program {
+            name: "silent".to_owned(),
+            path: "/bin/sleep".into(),
+            args,
+            lock,
+            log,
+            serves: None,
+            disk: None,
+        }
+    }
+
+    fn running(server: &Server) -> bool {
+        !server.ending.is_closed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_does_not_answer_is_killed() {
+        let (up, _life) = watch::channel(Life::Down);
+        let (_ending, mut end) = watch::channel(false);
+        let began = tokio::time::Instant::now();
+        let status = live(&silent(File::open("/dev/null").unwrap().into()), &up, &mut end).await.unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+        assert!(began.elapsed() >= HUNG_AFTER, "after {:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_was_told_to_end_is_gone_though_it_does_not_listen() {
+        let server = Server::start(silent(File::open("/dev/null").unwrap().into()));
+        assert!(running(&server));
+        server.stop();
+        tokio::time::timeout(END_DEADLINE * 3, server.gone()).await.expect("it is killed");
+        assert!(!running(&server));
+    }
 }

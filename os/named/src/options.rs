@@ -4,7 +4,7 @@ use crate::tree::Limits;
 use std::path::PathBuf;
 
 /// Bytes of the disk that are kept for the kernel and for what must be removed.
-pub const DEFAULT_RESERVE: u64 = 64 << 20;
+pub const DEFAULT_RESERVE: u64 = sigma_abi::limits::DISK_RESERVE;
 
 /// What named is told when it is started.
 #[derive(Clone, Debug, PartialEq, Eq)]

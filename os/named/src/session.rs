@@ -62,11 +62,19 @@ impl Session {
         self.server.apply(self.by()?, parse_fences(fences)?, stamp.as_ref(), action).await
     }
 
+    fn kernel_only(&self) -> Result<()> {
+        if self.caller.kernel {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::Denied,
+            "only the kernel says who lives and who has ended, and what the limits are",
+        ))
+    }
+
     /// What the kernel alone may say.
     async fn control(&self, action: Action) -> Result<Response<proto::Empty>> {
-        if !self.caller.kernel {
-            return Err(Error::new(Code::Denied, "only the kernel says who lives and who has ended"));
-        }
+        self.kernel_only()?;
         self.change(Vec::new(), None, action).await?;
         Ok(proto::Empty {}.into())
     }
@@ -376,5 +384,14 @@ impl NamedControl for Session {
         let proto::AliveRequest { machine, pids } = request.message;
         let pids = pids.iter().map(|pid| pid.parse()).collect::<Result<_>>()?;
         self.control(Action::Alive { machine, pids }).await
+    }
+
+    async fn limit(&self, request: Request<proto::LimitRequest>) -> Result<Response<proto::NamespaceUsage>> {
+        self.kernel_only()?;
+        let mut core = self.server.shared.core();
+        if let Some(entries) = request.message.entries {
+            core.state.tree.limit_entries(entries);
+        }
+        Ok(proto::NamespaceUsage { entries: core.state.tree.usage().entries }.into())
     }
 }

@@ -100,7 +100,12 @@ impl Tree {
         self.changes
     }
 
-    /// What the tree holds now, for `sigma status`.
+    /// Changes how many entries the tree may hold. What it holds is not taken away.
+    pub fn limit_entries(&mut self, entries: u64) {
+        self.quota.set_limits(Limits { entries, ..self.quota.limits() });
+    }
+
+    /// What the tree holds now, for `sigma realm show`.
     pub fn usage(&self) -> Usage {
         self.quota.usage()
     }

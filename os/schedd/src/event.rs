@@ -28,6 +28,10 @@ pub enum Event {
         realm: Realm,
         limits: RealmLimits,
     },
+    /// Whether the machine itself is short of memory. While it is, no BE proc starts.
+    MemoryShort {
+        short: bool,
+    },
     /// So much CPU was idle since the last measurement, in thousandths of a core. About every 100 ms.
     Idle {
         mcpu: u32,

@@ -31,6 +31,8 @@
 //!    realm whose BE procs hold most first, the youngest first. Nobody takes what comes free before that LC proc.
 //! 8. An LC proc that uses more than it reserved while others wait for a core is served as BE: see [usage](usage).
 //!
+//! While the machine itself is short of memory no BE proc starts; LC procs do, since theirs is reserved.
+//!
 //! An event costs about a logarithm of what is queued, and as much again for each proc that it starts.
 
 mod admit;

@@ -23,6 +23,8 @@ pub struct Policy {
     /// LC procs that run.
     pub(crate) lc_procs: BTreeSet<Pid>,
     starts: u64,
+    /// The machine itself is short of memory.
+    pub(crate) memory_short: bool,
 }
 
 impl Policy {
@@ -35,6 +37,7 @@ impl Policy {
             procs: BTreeMap::new(),
             lc_procs: BTreeSet::new(),
             starts: 0,
+            memory_short: false,
         }
     }
 
@@ -60,6 +63,7 @@ impl Policy {
                     self.stand(slot);
                 }
             }
+            Event::MemoryShort { short } => self.memory_short = short,
             Event::Idle { mcpu } => idle_cores = u64::from(mcpu / 1000),
             Event::Used { span_us, idle_mcpu, procs } => {
                 return self.used(span_us, idle_mcpu, procs, actions);
@@ -138,7 +142,7 @@ impl Policy {
 
     /// Starts BE procs in the places that there are; none takes what is `reserved` for an LC proc.
     fn start_be(&mut self, idle_cores: u64, reserved: Option<Need>, actions: &mut Vec<Action>) {
-        if self.be.queued() == 0 {
+        if self.be.queued() == 0 || self.memory_short {
             return;
         }
         let taken = self.book.be_places();

@@ -62,6 +62,9 @@ impl Policy {
             };
             return format!("asks for {asks} of memory; {free} of {total} are free{room}");
         }
+        if !proc.class.is_lc() && self.memory_short {
+            return "the machine is short of memory, and starts no BE procs until it is not".to_owned();
+        }
         let machine = self.book.machine;
         if !self.book.has_place() {
             let procs = machine.procs;

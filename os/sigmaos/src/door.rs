@@ -55,6 +55,15 @@ pub fn present() -> bool {
     fstat(door).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
+/// Bytes that the peer of a unix socket was sent and has not read, with what the system needs to keep them; 0 where it does
+/// not say.
+pub fn unread(socket: &impl AsFd) -> usize {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the descriptor is borrowed for the call, which writes one int that outlives it (unix(7), SIOCOUTQ).
+    let asked = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if asked == 0 { usize::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
 /// Makes a unix socket refuse descriptors that its peer sends, where the system can (Linux 6.16, `SO_PASSRIGHTS`).
 /// Elsewhere a reader without a control buffer drops them, so that the flow of descriptors stays bounded.
 pub fn refuse_descriptors(socket: &impl AsFd) {

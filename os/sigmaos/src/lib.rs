@@ -55,6 +55,7 @@ mod fs;
 pub mod local;
 mod mounts;
 mod proc;
+mod published;
 pub mod rpc;
 mod run;
 pub mod serve;
@@ -78,6 +79,7 @@ pub use export::{DESCRIPTOR_SUFFIX, Export};
 pub use file::File;
 pub use fs::Create;
 pub use proc::Output;
+pub use published::Published;
 pub use run::{inside, main};
 pub use sigma::Sigma;
 pub use sigma_abi::{

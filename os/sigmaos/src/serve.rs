@@ -2,6 +2,7 @@
 
 mod bounds;
 
+use crate::published::Arrivals;
 use crate::rpc::{Answer, Call, Service};
 use crate::sigma::{Sigma, stream};
 use crate::wire::{Connection, Greeter, Session, read_hello};
@@ -124,6 +125,7 @@ pub(crate) struct Doorkeeper {
     me: watch::Sender<Option<Arc<proto::Caller>>>,
     exports: Mutex<HashMap<Option<Path>, Exported>>,
     connections: Places,
+    pub(crate) arrivals: Arrivals,
 }
 
 /// A server, and what is left of the calls that it works on.
@@ -136,7 +138,8 @@ struct Exported {
 impl Default for Doorkeeper {
     fn default() -> Self {
         let connections = Places::for_connections();
-        Self { me: watch::Sender::default(), exports: Mutex::default(), connections }
+        let (me, exports, arrivals) = (watch::Sender::default(), Mutex::default(), Arrivals::default());
+        Self { me, exports, connections, arrivals }
     }
 }
 
@@ -220,12 +223,16 @@ impl Session for Doorkeeper {
 
     fn notice(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
         let protocol = |text: &str| Error::new(Code::Protocol, text);
-        if frame.method() != "Link.Accept" {
-            return Err(protocol("an unknown notice on the door"));
+        let socket = fds.into_iter().next().ok_or_else(|| protocol("a connection without its descriptor"));
+        let malformed = |error: sigma_abi::frame::Malformed| protocol(&error.to_string());
+        match frame.method() {
+            "Link.Accept" => {
+                let accept: proto::Accept = frame.message().map_err(malformed)?;
+                self.accept(&accept.mount, socket?)
+            }
+            "Link.Published" => self.arrivals.arrived(&frame.message().map_err(malformed)?, socket?),
+            _ => Err(protocol("an unknown notice on the door")),
         }
-        let accept: proto::Accept = frame.message().map_err(|error| protocol(&error.to_string()))?;
-        let socket = fds.into_iter().next().ok_or_else(|| protocol("an accept without its connection"))?;
-        self.accept(&accept.mount, socket)
     }
 }
 

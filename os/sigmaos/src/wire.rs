@@ -27,6 +27,10 @@ pub const MAX_QUEUED: usize = 1 << 20;
 /// further descriptor would be one less for everybody else.
 pub const MAX_QUEUED_BEFORE_DESCRIPTORS: usize = 4 << 10;
 
+/// Bytes that a peer may have left unread when a descriptor is to follow them, as the system counts them: some forty frames. A
+/// descriptor that is on its way is nobody's, and there is no other limit to how many are.
+pub const MAX_UNREAD_BEFORE_DESCRIPTORS: usize = 32 << 10;
+
 /// Bytes of calls that one connection may have in flight at a server, past which the server stops reading.
 pub const MAX_IN_FLIGHT_BYTES: usize = 16 << 20;
 

@@ -8,8 +8,12 @@
 //! - A file that is put, or opened to be created and cut, is seen whole or not at all; see [`draft`].
 //! - A tenant's bytes, names and hurry cost bounded memory and descriptors: past a limit it is told, or waits.
 //!
+//! - The realm's files take no more of the disk than the kernel grants; see [`account`].
+//!
 //! It does not call fsync: what was written in the seconds before a machine lost power may be missing.
 
+mod account;
+mod count;
 mod draft;
 mod errno;
 mod list;
@@ -19,9 +23,13 @@ mod sandbox;
 mod server;
 mod session;
 
+use account::Ask;
 use anyhow::{Context, bail};
+use root::Root;
 use server::Server;
-use sigmaos::Sigma;
+use sigmaos::limits::DISK_RESERVE;
+use sigmaos::stub::RoomClient;
+use sigmaos::{Sigma, proto};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -42,10 +50,7 @@ fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     let directory = directory(std::env::args_os().skip(1))?;
-    let root = root::Root::open(&directory)?;
     let files = sandbox::raise_descriptors();
-    // Before there is a second thread: Landlock holds the thread that asks and those that it makes.
-    sandbox::restrict_to(root.top());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -53,11 +58,30 @@ fn run() -> anyhow::Result<()> {
         .context("cannot make the runtime")?;
     runtime.block_on(async {
         let sigma = Sigma::from_door()?;
+        let root = Arc::new(Root::open(&directory, ask(&sigma), DISK_RESERVE)?);
+        // Before there is a second thread: Landlock holds the thread that asks and those that it makes.
+        sandbox::restrict_to(root.top());
+        // Aside, so that the kernel sees that this lives, however much there is to count.
+        let counting = Arc::clone(&root);
+        let counted = tokio::task::spawn_blocking(move || counting.count()).await.context("cannot count")?;
+        counted.with_context(|| format!("cannot count what is in {}", directory.display()))?;
+        let account = Arc::clone(root.account());
+        // It ends with the kernel's door, and so does this process.
+        tokio::spawn(async move { account.give_back().await });
         sigma.accept_all(Arc::new(Server::new(root, files)));
         sigma.started().await?;
         // The door closes when sigmad ends this process or ends itself; there is nothing left to do then.
         let _ = sigma.wait_kill().await;
         Ok(())
+    })
+}
+
+/// Asks the kernel for room on the disk.
+fn ask(sigma: &Sigma) -> Ask {
+    let kernel = RoomClient(sigma.kernel().clone());
+    Box::new(move |used, wanted| {
+        let kernel = kernel.clone();
+        Box::pin(async move { Ok(kernel.take(proto::RoomRequest { used, wanted }).await?.granted) })
     })
 }
 

@@ -1,5 +1,6 @@
 //! Files that somebody holds open.
 
+use crate::account::{Counted, NewEntry};
 use crate::draft::Draft;
 use crate::errno::{failed, failed_io, refused};
 use crate::root::Root;
@@ -24,7 +25,9 @@ pub(crate) struct Open {
 
 #[derive(Debug)]
 enum Body {
-    InPlace(File),
+    InPlace(Counted),
+    /// For one read, within a call; not counted.
+    Briefly(File),
     Draft(Draft),
 }
 
@@ -39,6 +42,7 @@ impl Open {
         path: &Path,
         how: &proto::OpenRequest,
         permit: OwnedSemaphorePermit,
+        mut entry: Option<NewEntry>,
     ) -> Result<Self> {
         let proto::OpenRequest { read, write, create, truncate, .. } = *how;
         if !write && (!read || create || truncate) {
@@ -47,17 +51,16 @@ impl Open {
             );
             return Err(Error::new(Code::Invalid, text));
         }
-        let body = if truncate {
+        let body = if let Some(entry) = entry.take_if(|_| truncate) {
             root.spot(path)?.check_replaceable(!create)?;
-            Body::Draft(Draft::new(root, path)?)
+            Body::Draft(Draft::new(root, path, entry)?)
         } else {
             let access = match (read, write) {
                 (true, true) => OFlags::RDWR,
                 (false, true) => OFlags::WRONLY,
                 _ => OFlags::RDONLY,
             };
-            let create = if create { OFlags::CREATE } else { OFlags::empty() };
-            Body::InPlace(regular(root, path, access | create)?)
+            in_place(root, path, access, false, entry)?
         };
         Ok(Self { path: path.clone(), body, read, write, _permit: Some(permit) })
     }
@@ -71,10 +74,9 @@ impl Open {
         path: &Path,
         exclusive: bool,
         permit: OwnedSemaphorePermit,
+        entry: NewEntry,
     ) -> Result<Self> {
-        let exclusive = if exclusive { OFlags::EXCL } else { OFlags::empty() };
-        let file = regular(root, path, OFlags::RDWR | OFlags::CREATE | exclusive)?;
-        let body = Body::InPlace(file);
+        let body = in_place(root, path, OFlags::RDWR, exclusive, Some(entry))?;
         Ok(Self { path: path.clone(), body, read: true, write: true, _permit: Some(permit) })
     }
 
@@ -83,7 +85,7 @@ impl Open {
     /// # Errors
     /// As [`Open::new`].
     pub(crate) fn briefly(root: &Root, path: &Path) -> Result<Self> {
-        let body = Body::InPlace(regular(root, path, OFlags::RDONLY)?);
+        let body = Body::Briefly(regular(root, path, OFlags::RDONLY)?);
         Ok(Self { path: path.clone(), body, read: true, write: false, _permit: None })
     }
 
@@ -122,17 +124,26 @@ impl Open {
         Ok(bytes)
     }
 
-    /// Writes all of `bytes`.
+    /// Counts what a write makes the file longer, before it is written.
     ///
     /// # Errors
-    /// `Denied` where it was not opened for writing, `TooLarge`, `Quota`. Part may have been written.
-    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+    /// `Denied` where it was not opened for writing; `TooLarge` past what the disk allows; `Quota`.
+    pub(crate) async fn make_room(&self, offset: u64, length: usize) -> Result<()> {
         if !self.write {
             return Err(self.denied("writing"));
         }
-        if offset.checked_add(bytes.len() as u64).is_none_or(|end| i64::try_from(end).is_err()) {
-            return Err(failed(&self.path, rustix::io::Errno::FBIG));
+        let end = self.end(offset, length)?;
+        match self.counted() {
+            Some(counted) => counted.extend(&self.path, end).await,
+            None => Ok(()),
         }
+    }
+
+    /// Writes all of `bytes`, after [`Open::make_room`].
+    ///
+    /// # Errors
+    /// `Quota` on a full disk; as the system says. Part may have been written.
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.file().write_all_at(bytes, offset).map_err(|error| failed_io(&self.path, &error))
     }
 
@@ -142,7 +153,7 @@ impl Open {
     /// What keeps the draft from its place; it is gone then.
     pub(crate) fn keep(self) -> Result<()> {
         match self.body {
-            Body::InPlace(_) => Ok(()),
+            Body::InPlace(_) | Body::Briefly(_) => Ok(()),
             Body::Draft(draft) => draft.keep(&self.path, false),
         }
     }
@@ -155,16 +166,52 @@ impl Open {
         &self.path
     }
 
+    fn end(&self, offset: u64, length: usize) -> Result<u64> {
+        let end = offset.checked_add(length as u64).filter(|end| i64::try_from(*end).is_ok());
+        end.ok_or_else(|| failed(&self.path, rustix::io::Errno::FBIG))
+    }
+
+    fn counted(&self) -> Option<&Counted> {
+        match &self.body {
+            Body::InPlace(counted) => Some(counted),
+            Body::Briefly(_) => None,
+            Body::Draft(draft) => Some(&draft.counted),
+        }
+    }
+
     fn file(&self) -> &File {
         match &self.body {
-            Body::InPlace(file) => file,
-            Body::Draft(draft) => &draft.file,
+            Body::InPlace(counted) => &counted.file,
+            Body::Briefly(file) => file,
+            Body::Draft(draft) => &draft.counted.file,
         }
     }
 
     fn denied(&self, what: &str) -> Error {
         Error::new(Code::Denied, format!("{} was not opened for {what}", self.path))
     }
+}
+
+/// Opens a file in its place, or makes it where there is an `entry` for it.
+fn in_place(
+    root: &Root,
+    path: &Path,
+    access: OFlags,
+    exclusive: bool,
+    entry: Option<NewEntry>,
+) -> Result<Body> {
+    let _names = root.hold_names();
+    let made = entry.map(|entry| -> Result<File> {
+        let file = regular(root, path, access | OFlags::CREATE | OFlags::EXCL)?;
+        entry.made();
+        Ok(file)
+    });
+    let file = match made {
+        Some(Ok(made)) => made,
+        Some(Err(error)) if exclusive || error.code != Code::Exists => return Err(error),
+        _ => regular(root, path, access)?,
+    };
+    root.account().open(file).map(Body::InPlace).map_err(|errno| failed(path, errno))
 }
 
 /// Opens a regular file in its place. Nothing else is waited for: a fifo or a device is opened without blocking, looked

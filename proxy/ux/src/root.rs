@@ -1,17 +1,21 @@
 //! The realm's directory, and the one way to what is in it.
 
+use crate::account::{Account, Ask, NewEntry};
+use crate::count;
 use crate::errno::{failed, refused};
 use anyhow::Context;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, open, openat2, statat, unlinkat,
+    AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, mkdirat, open, openat2, renameat,
+    statat, unlinkat,
 };
 use rustix::io::Errno;
 use sigmaos::{Code, Error, Path, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What each walk from the directory down keeps to.
-const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+pub(crate) const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
@@ -29,6 +33,9 @@ pub(crate) struct Root {
     top: OwnedFd,
     drafts: OwnedFd,
     last_draft: AtomicU64,
+    account: Arc<Account>,
+    /// Held while names and the account change together.
+    names: Mutex<()>,
 }
 
 /// Where an entry is or will be: an open directory and a name in it. What is done with the two stays in that directory,
@@ -45,7 +52,7 @@ impl Root {
     ///
     /// # Errors
     /// Where the directory is missing, or something else has the name of the drafts.
-    pub(crate) fn open(directory: &std::path::Path) -> anyhow::Result<Self> {
+    pub(crate) fn open(directory: &std::path::Path, ask: Ask, reserve: u64) -> anyhow::Result<Self> {
         let shown = directory.display();
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = open(directory, flags, Mode::empty()).with_context(|| format!("cannot open {shown}"))?;
@@ -57,7 +64,26 @@ impl Root {
         };
         let drafts = drafts().with_context(|| format!("cannot use {shown}/{DRAFTS} as a directory"))?;
         empty(&drafts).with_context(|| format!("cannot empty {shown}/{DRAFTS}"))?;
-        Ok(Self { top, drafts, last_draft: AtomicU64::new(0) })
+        let account = Account::new(top.try_clone().context("out of descriptors")?, ask, reserve);
+        Ok(Self { top, drafts, last_draft: AtomicU64::new(0), account, names: Mutex::new(()) })
+    }
+
+    /// Counts what is there, before anybody is served.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub(crate) fn count(&self) -> std::io::Result<()> {
+        self.account.found(count::count(&self.top)?);
+        Ok(())
+    }
+
+    pub(crate) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// Holds names where they are, so that what is changed is what is counted.
+    pub(crate) fn hold_names(&self) -> MutexGuard<'_, ()> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn top(&self) -> BorrowedFd<'_> {
@@ -111,14 +137,18 @@ impl Root {
     ///
     /// # Errors
     /// `Exists`, unless a directory is there and it need not be `exclusive`; as [`Root::walk`].
-    pub(crate) fn make_directory(&self, path: &Path, exclusive: bool) -> Result<()> {
+    pub(crate) fn make_directory(&self, path: &Path, exclusive: bool, entry: NewEntry) -> Result<()> {
         if path.is_root() {
             return if exclusive { Err(failed(path, Errno::EXIST)) } else { Ok(()) };
         }
         let spot = self.spot(path)?;
         match mkdirat(&spot.directory, spot.name, DIRECTORY_MODE) {
+            Ok(()) => {
+                entry.made();
+                Ok(())
+            }
             Err(Errno::EXIST) if !exclusive && spot.kind()? == FileType::Directory => Ok(()),
-            made => made.map_err(|errno| failed(path, errno)),
+            Err(errno) => Err(failed(path, errno)),
         }
     }
 
@@ -128,11 +158,48 @@ impl Root {
     /// `NotEmpty`; as [`Root::walk`].
     pub(crate) fn remove(&self, path: &Path) -> Result<()> {
         let spot = self.spot(path)?;
+        let _names = self.hold_names();
+        let stat = spot.stat()?;
         let removed = match unlinkat(&spot.directory, spot.name, AtFlags::empty()) {
             Err(Errno::ISDIR) => unlinkat(&spot.directory, spot.name, AtFlags::REMOVEDIR),
             done => done,
         };
-        removed.map_err(|errno| failed(path, errno))
+        removed.map_err(|errno| failed(path, errno))?;
+        self.lost(&stat);
+        Ok(())
+    }
+
+    /// Renames an entry; what was at the new place is replaced.
+    ///
+    /// # Errors
+    /// `Invalid` where it would go below itself, `NotEmpty`; as [`Root::walk`].
+    pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        let (source, target) = (self.spot(from)?, self.spot(to)?);
+        let _names = self.hold_names();
+        let moved = source.stat()?;
+        let replaced = target.stat().ok().filter(|there| there.st_ino != moved.st_ino);
+        match renameat(&source.directory, source.name, &target.directory, target.name) {
+            Ok(()) => {
+                if let Some(replaced) = replaced {
+                    self.lost(&replaced);
+                }
+                Ok(())
+            }
+            Err(Errno::INVAL) => {
+                Err(Error::new(Code::Invalid, format!("{from} cannot go below itself, to {to}")))
+            }
+            Err(errno) => Err(failed(to, errno)),
+        }
+    }
+
+    /// An entry has lost its name.
+    pub(crate) fn lost(&self, stat: &Stat) {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => {
+                self.account.remove_file(stat.st_ino, u64::try_from(stat.st_size).unwrap_or(0));
+            }
+            _ => self.account.remove(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::root::Root;
 use crate::session::Session;
 use sigmaos::serve::{Accept, Services};
-use sigmaos::stub::NamespaceServer;
+use sigmaos::stub::{NamespaceServer, UxControlServer};
 use sigmaos::{proto, wire};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -18,14 +18,15 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves `root`, with at most `files` of them open at a time.
-    pub(crate) fn new(root: Root, files: usize) -> Self {
-        Self { root: Arc::new(root), files: Arc::new(Semaphore::new(files)) }
+    pub(crate) fn new(root: Arc<Root>, files: usize) -> Self {
+        Self { root, files: Arc::new(Semaphore::new(files)) }
     }
 }
 
 impl Accept for Server {
     fn accept(&self, caller: Arc<proto::Caller>) -> Arc<dyn wire::Session> {
-        let session = Arc::new(Session::new(Arc::clone(&self.root), Arc::clone(&self.files)));
-        Arc::new(Services::new(caller, vec![Box::new(NamespaceServer(session))]))
+        let session = Arc::new(Session::new(Arc::clone(&self.root), Arc::clone(&self.files), caller.kernel));
+        let control = Box::new(UxControlServer(Arc::clone(&session)));
+        Arc::new(Services::new(caller, vec![Box::new(NamespaceServer(session)), control]))
     }
 }

@@ -8,14 +8,13 @@ use crate::errno::failed;
 use crate::list;
 use crate::open::Open;
 use crate::root::Root;
-use rustix::fs::{readlinkat, renameat};
+use rustix::fs::readlinkat;
 use rustix::io::Errno;
 use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::rpc::{Bytes, Request, Response};
 use sigmaos::serve::{Handles, refuse_fences};
-use sigmaos::stub::Namespace;
+use sigmaos::stub::{Namespace, UxControl};
 use sigmaos::{Code, Error, Path, Result, proto};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -34,11 +33,14 @@ pub(crate) struct Session {
     files: Arc<Semaphore>,
     open: Handles<Open>,
     reading: Arc<Semaphore>,
+    /// The kernel is at the other end.
+    kernel: bool,
 }
 
 impl Session {
-    pub(crate) fn new(root: Arc<Root>, files: Arc<Semaphore>) -> Self {
-        Self { root, files, open: Handles::default(), reading: Arc::new(Semaphore::new(MOST_READ)) }
+    pub(crate) fn new(root: Arc<Root>, files: Arc<Semaphore>, kernel: bool) -> Self {
+        let (open, reading) = (Handles::default(), Arc::new(Semaphore::new(MOST_READ)));
+        Self { root, files, open, reading, kernel }
     }
 
     fn permit(&self) -> Result<OwnedSemaphorePermit> {
@@ -113,10 +115,10 @@ impl Namespace for Session {
         stays(&path, ephemeral)?;
         self.root.spot(&path)?;
         let (root, contents) = (Arc::clone(&self.root), request.payload);
+        let draft = Draft::new(&root, &path, root.account().add(&path).await?)?;
+        draft.counted.extend(&path, contents.len() as u64).await?;
         by_size(contents.len(), move || {
-            let draft = Draft::new(&root, &path)?;
-            let written = draft.file.write_all_at(&contents, 0);
-            written.map_err(|error| crate::errno::failed_io(&path, &error))?;
+            draft.write(&path, &contents)?;
             draft.keep(&path, exclusive)?;
             list::describe(&root, &path, &root.stat(&path)?)
         })
@@ -135,9 +137,13 @@ impl Namespace for Session {
         let path = Path::parse(&path)?;
         stays(&path, ephemeral)?;
         match kind {
-            proto::Kind::File => self.keep_open(Open::create(&self.root, &path, exclusive, self.permit()?)?),
+            proto::Kind::File => {
+                let entry = self.root.account().add(&path).await?;
+                self.keep_open(Open::create(&self.root, &path, exclusive, self.permit()?, entry)?)
+            }
             proto::Kind::Directory => {
-                self.root.make_directory(&path, exclusive)?;
+                let entry = self.root.account().add(&path).await?;
+                self.root.make_directory(&path, exclusive, entry)?;
                 // Only files can be held open; handle 0 says that there is none to close.
                 Ok(proto::Opened { handle: 0, stat: Some(self.stat_now(&path)?) }.into())
             }
@@ -152,7 +158,12 @@ impl Namespace for Session {
         refuse_fences(&request.message.fences)?;
         let path = Path::parse(&request.message.path)?;
         stays(&path, request.message.ephemeral)?;
-        self.keep_open(Open::new(&self.root, &path, &request.message, self.permit()?)?)
+        let proto::OpenRequest { write, create, truncate, .. } = request.message;
+        let entry = match write && (create || truncate) {
+            true => Some(self.root.account().add(&path).await?),
+            false => None,
+        };
+        self.keep_open(Open::new(&self.root, &path, &request.message, self.permit()?, entry)?)
     }
 
     async fn read(&self, request: Request<proto::ReadRequest>) -> Result<Response<proto::Empty>> {
@@ -166,6 +177,7 @@ impl Namespace for Session {
         refuse_fences(&fences)?;
         let (open, bytes) = (self.open.get(handle)?, request.payload);
         let length = bytes.len();
+        open.make_room(offset, length).await?;
         by_size(length, move || open.write(offset, &bytes)).await?;
         Ok(proto::Written { length: length as u32 }.into())
     }
@@ -198,15 +210,8 @@ impl Namespace for Session {
     async fn rename(&self, request: Request<proto::RenameRequest>) -> Result<Response<proto::Empty>> {
         refuse_fences(&request.message.fences)?;
         let (from, to) = (Path::parse(&request.message.from)?, Path::parse(&request.message.to)?);
-        let (source, target) = (self.root.spot(&from)?, self.root.spot(&to)?);
-        source.stat()?;
-        match renameat(&source.directory, source.name, &target.directory, target.name) {
-            Ok(()) => Ok(proto::Empty {}.into()),
-            Err(Errno::INVAL) => {
-                Err(Error::new(Code::Invalid, format!("{from} cannot go below itself, to {to}")))
-            }
-            Err(errno) => Err(failed(&to, errno)),
-        }
+        self.root.rename(&from, &to)?;
+        Ok(proto::Empty {}.into())
     }
 
     async fn read_dir(&self, request: Request<proto::ReadDirRequest>) -> Result<Response<proto::DirPage>> {
@@ -223,6 +228,15 @@ impl Namespace for Session {
             other => failed(&path, other),
         })?;
         Ok(proto::LinkTarget { target: target.to_string_lossy().into_owned() }.into())
+    }
+}
+
+impl UxControl for Session {
+    async fn used(&self, _: Request<proto::Empty>) -> Result<Response<proto::FilesUsed>> {
+        if !self.kernel {
+            return Err(Error::new(Code::Denied, "only the kernel asks how much the realm uses"));
+        }
+        Ok(proto::FilesUsed { bytes: self.root.account().settle().await? }.into())
     }
 }
 

@@ -1,3 +1,4 @@
+use crate::account::{Ask, ENTRY};
 use crate::root::{DRAFTS, Root};
 use crate::server::Server;
 use sigmaos::rpc::{Bytes, Device};
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 
+mod account;
 mod bounds;
 mod errors;
 mod whole;
@@ -18,6 +20,7 @@ mod whole;
 struct Ux {
     directory: TempDir,
     client: NamespaceClient,
+    root: Arc<Root>,
 }
 
 impl Ux {
@@ -26,10 +29,27 @@ impl Ux {
     }
 
     fn with_files(files: usize) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let server = Server::new(Root::open(directory.path()).unwrap(), files);
-        let client = connect(&server);
-        Self { directory, client }
+        Self::over(tempfile::tempdir().unwrap(), files, u64::MAX)
+    }
+
+    /// One that may use so many bytes.
+    fn with_room(bytes: u64) -> Self {
+        Self::over(tempfile::tempdir().unwrap(), 100, bytes)
+    }
+
+    fn over(directory: TempDir, files: usize, bytes: u64) -> Self {
+        let root = Arc::new(Root::open(directory.path(), room(bytes), 0).unwrap());
+        root.count().unwrap();
+        let client = connect(&Server::new(Arc::clone(&root), files));
+        Self { directory, client, root }
+    }
+
+    /// Bytes that are counted, which are those that are there.
+    #[track_caller]
+    fn used(&self) -> u64 {
+        let used = self.root.account().used();
+        assert_eq!(used, crate::count::count(self.root.top()).unwrap(), "the account is not what is there");
+        used
     }
 
     fn on_disk(&self, path: &str) -> PathBuf {
@@ -90,6 +110,11 @@ impl Ux {
     async fn names(&self, path: &str) -> Vec<String> {
         self.page(path, "", 0).await.unwrap().entries.into_iter().map(|entry| entry.name).collect()
     }
+}
+
+/// A kernel that grants what is asked for, up to so many bytes.
+fn room(bytes: u64) -> Ask {
+    Box::new(move |used, wanted| Box::pin(async move { Ok(wanted.min(bytes).max(used)) }))
 }
 
 fn connect(server: &Server) -> NamespaceClient {

@@ -17,7 +17,7 @@ mod up;
 mod why;
 
 use clap::Parser;
-use options::{Command, Options, RealmCommand};
+use options::{Command, Options};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -40,9 +40,7 @@ async fn dispatch(options: Options) -> anyhow::Result<ExitCode> {
         Command::Down => up::down(&context).await?,
         Command::Status => status::status(&context).await?,
         Command::Doctor => return doctor::doctor(&context),
-        Command::Realm { command: RealmCommand::Create { name } } => realm::create(&context, &name).await?,
-        Command::Realm { command: RealmCommand::Ls } => realm::list(&context).await?,
-        Command::Realm { command: RealmCommand::Rm { name } } => realm::remove(&context, &name).await?,
+        Command::Realm { command } => realm::realm(&context, command).await?,
         Command::Run(run) => return run::run(&context, &run).await,
         Command::Ps { all } => ps::ps(&context, all).await?,
         Command::Why { pid } => why::why(&context, &pid).await?,

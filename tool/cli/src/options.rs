@@ -39,7 +39,7 @@ pub(crate) enum Command {
     Status,
     /// Show which layers of the sandbox and which limits this machine can have, and how to get the rest; no kernel needs to run
     Doctor,
-    /// Make, list and remove realms
+    /// Make, list, limit and remove realms
     Realm {
         #[command(subcommand)]
         command: RealmCommand,
@@ -144,6 +144,15 @@ pub(crate) enum RealmCommand {
     Ls,
     /// Remove a realm: its procs, its names and its files
     Rm { name: String },
+    /// Set limits and grants of a realm; an empty value goes back to the default
+    Set {
+        name: String,
+        /// Sizes take K, M or G; 'sigma realm show' lists the keys
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = parse_setting)]
+        settings: Vec<(String, String)>,
+    },
+    /// Show the settings of a realm, and what it uses
+    Show { name: String },
 }
 
 #[derive(Debug, Args)]
@@ -262,6 +271,11 @@ pub(crate) enum Bench {
         #[arg(long)]
         check: bool,
     },
+}
+
+fn parse_setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a setting is KEY=VALUE, such as limit.disk=2G")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 /// Bytes, or with K, M or G times 1024 each.

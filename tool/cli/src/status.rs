@@ -1,7 +1,7 @@
 //! What the kernel is and does.
 
 use crate::context::Context;
-use crate::report;
+use crate::{realm, report};
 use anstream::println;
 use anyhow::Result;
 use sigmaos::proto;
@@ -40,6 +40,19 @@ pub(crate) async fn status(context: &Context) -> Result<()> {
     if !info.sched_idle {
         line("sched idle", "off: BE procs compete with LC procs as ordinary work does".to_owned());
     }
+    if let Some(pressure) = &info.pressure {
+        line(
+            "pressure",
+            format!(
+                "of the last 10 s tasks waited {:.0} % for CPU, {:.0} % for memory, {:.0} % for disks; {} available{}",
+                pressure.cpu_percent,
+                pressure.memory_percent,
+                pressure.io_percent,
+                report::bytes(pressure.memory_available_bytes),
+                if pressure.memory_short { "; memory is short: no new BE procs start" } else { "" }
+            ),
+        );
+    }
     line("launchers", format!("{} prepared", info.prepared_launchers));
     line("cgroups", info.cgroups.clone());
     let on: Vec<_> = info.layers.iter().filter(|layer| layer.on).map(|layer| layer.name.as_str()).collect();
@@ -48,7 +61,9 @@ pub(crate) async fn status(context: &Context) -> Result<()> {
         line("  WITHOUT", format!("{}: {}", layer.name, layer.note));
     }
     for realm in &info.realms {
-        line("realm", format!("{}, {} procs", realm.name, realm.procs));
+        let removing =
+            if realm.removing.is_empty() { String::new() } else { format!(", {}", realm.removing) };
+        line("realm", format!("{}, {} procs{removing}", realm.name, realm.procs));
     }
     Ok(())
 }
@@ -59,11 +74,7 @@ fn object(info: &proto::KernelInfo) -> serde_json::Value {
         .iter()
         .map(|layer| serde_json::json!({ "name": layer.name, "on": layer.on, "note": layer.note }))
         .collect();
-    let realms: Vec<_> = info
-        .realms
-        .iter()
-        .map(|realm| serde_json::json!({ "name": realm.name, "procs": realm.procs }))
-        .collect();
+    let realms: Vec<_> = info.realms.iter().map(realm::object).collect();
     serde_json::json!({
         "version": info.version,
         "machine": info.machine,
@@ -85,5 +96,12 @@ fn object(info: &proto::KernelInfo) -> serde_json::Value {
         "cgroups": info.cgroups,
         "layers": layers,
         "realms": realms,
+        "pressure": info.pressure.map(|pressure| serde_json::json!({
+            "cpu_percent": pressure.cpu_percent,
+            "memory_percent": pressure.memory_percent,
+            "io_percent": pressure.io_percent,
+            "memory_available_bytes": pressure.memory_available_bytes,
+            "memory_short": pressure.memory_short,
+        })),
     })
 }

@@ -152,6 +152,11 @@ impl Hierarchies {
         }
     }
 
+    /// The top of the tree in each hierarchy.
+    pub(super) fn tops(&self) -> Vec<PathBuf> {
+        self.all().into_iter().cloned().collect()
+    }
+
     pub(super) fn clear(&self) {
         for group in self.all().into_iter().filter(|group| group.exists()) {
             tree::remove_all(group);

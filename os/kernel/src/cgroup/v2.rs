@@ -128,6 +128,11 @@ impl Tree {
         }
     }
 
+    /// The top of the tree.
+    pub(super) fn tops(&self) -> Vec<PathBuf> {
+        vec![self.top.clone()]
+    }
+
     pub(super) fn clear(&self) {
         if self.top.exists() {
             tree::remove_all(&self.top);

@@ -13,20 +13,32 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 
 /// From the first death of a jail to its next start; doubled at each further one, up to the longest.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
 const HEALTHY: Duration = Duration::from_secs(10);
 
-pub(super) async fn supervise(kernel: Arc<Kernel>, jail: Arc<Jail>, program: Program) {
+/// How long a jail may take to end when its control socket closes: it waits for its procs, which it has killed.
+const END_DEADLINE: Duration = Duration::from_secs(2);
+
+pub(super) async fn supervise(
+    kernel: Arc<Kernel>,
+    jail: Arc<Jail>,
+    program: Program,
+    mut end: watch::Receiver<bool>,
+) {
     let mut backoff = FIRST_BACKOFF;
     loop {
         let born = Instant::now();
-        let reason = match live(&kernel, &jail, &program).await {
+        let reason = match live(&kernel, &jail, &program, &mut end).await {
             Ok(reason) => reason,
             Err(error) => Error::new(Code::Internal, format!("the jail cannot be executed: {error}")),
         };
+        if *end.borrow() {
+            return;
+        }
         tracing::warn!(realm = %jail.realm, %reason, "a jail has ended");
         jail.standing.send_if_modified(|standing| {
             let silent = standing.is_none();
@@ -39,13 +51,22 @@ pub(super) async fn supervise(kernel: Arc<Kernel>, jail: Arc<Jail>, program: Pro
         if born.elapsed() > HEALTHY {
             backoff = FIRST_BACKOFF;
         }
-        tokio::time::sleep(backoff).await;
+        tokio::select! {
+            // One that shall end is not started again.
+            _ = end.wait_for(|end| *end) => return,
+            () = tokio::time::sleep(backoff) => {}
+        }
         backoff = (backoff * 2).min(LONGEST_BACKOFF);
     }
 }
 
 /// One life of the jail: why it ended.
-async fn live(kernel: &Arc<Kernel>, jail: &Arc<Jail>, program: &Program) -> std::io::Result<Error> {
+async fn live(
+    kernel: &Arc<Kernel>,
+    jail: &Arc<Jail>,
+    program: &Program,
+    end: &mut watch::Receiver<bool>,
+) -> std::io::Result<Error> {
     let (ours, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs.into_std()?);
     rustix::io::ioctl_fionbio(&theirs, false)?;
@@ -54,10 +75,15 @@ async fn live(kernel: &Arc<Kernel>, jail: &Arc<Jail>, program: &Program) -> std:
     let first = First { kernel: Arc::clone(kernel), jail: Arc::clone(jail), control: Arc::clone(&place) };
     let (control, driver) = Connection::new(ours, true, Box::new(move |frame| first.word(frame)));
     let _ = place.set(control);
-    let reason = driver.await;
+    let reason = tokio::select! {
+        reason = driver => reason,
+        _ = end.wait_for(|end| *end) => Error::new(Code::Closed, "the kernel ends this jail"),
+    };
     // It ends by itself when its control socket has closed; if it should not, dropping the child kills it.
     drop(place);
-    let _ = tokio::time::timeout(Duration::from_secs(2), child.wait()).await;
+    if tokio::time::timeout(END_DEADLINE, child.wait()).await.is_err() {
+        child.kill().await?;
+    }
     Ok(reason)
 }
 

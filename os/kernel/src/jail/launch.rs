@@ -52,14 +52,15 @@ pub(super) fn launch(kernel: &Arc<Kernel>, proc: &Arc<Proc>, mut launcher: Launc
 /// The frame that launches, its descriptors, and the pipe by which a plain binary's execution is seen.
 fn order(kernel: &Kernel, proc: &Proc) -> std::io::Result<(Frame, Vec<OwnedFd>, Option<OwnedFd>)> {
     let name = proc.spec.binary.name().unwrap_or("proc").to_owned();
-    let plain = !proc.binary.program.sdk;
+    let plain = !proc.program.sdk;
     let message = proto::Launch {
         args: std::iter::once(name).chain(proc.spec.args.iter().cloned()).collect(),
         env: proc.spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
         idle: !proc.spec.class.is_lc() && kernel.sched_idle,
         notify: plain,
     };
-    let mut fds = vec![OwnedFd::from(proc.binary.file.try_clone()?)];
+    let binary = proc.lock().binary.clone().ok_or_else(|| std::io::Error::other("it has ended already"))?;
+    let mut fds = vec![OwnedFd::from(binary.file.try_clone()?)];
     let mut executed = None;
     if plain {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;

@@ -5,6 +5,7 @@ use crate::dial;
 use crate::kernel::Kernel;
 use crate::session::operator_caller;
 use crate::supervise::Life;
+use sigma_abi::limits::DEFAULT_ENTRIES;
 use sigma_abi::{Code, Error, Path, Realm, Result, proto};
 use sigmaos::rpc::Device;
 use sigmaos::stub::{NamedControlClient, NamespaceClient};
@@ -56,9 +57,17 @@ impl Layout {
         let device = connect(dial::introduce(door, &Path::root(), &self.caller)?)?;
         // First of all, since what the dead hold may be in the way. Nobody else is introduced to this life of named before
         // this is done, so the list is whole.
-        NamedControlClient(device.clone()).alive(self.alive()).await?;
+        let control = NamedControlClient(device.clone());
+        control.alive(self.alive()).await?;
+        control.limit(proto::LimitRequest { entries: Some(self.entries()) }).await?;
         lay_out_top(&NamespaceClient(device.clone()), &self.caller.pid, &self.caller.machine).await?;
         Ok(device)
+    }
+
+    /// How many entries the operator lets the namespace hold.
+    fn entries(&self) -> u64 {
+        let realm = self.kernel.upgrade().and_then(|kernel| kernel.realms.reach(&self.realm));
+        realm.and_then(|realm| realm.settings().entries()).unwrap_or(DEFAULT_ENTRIES)
     }
 
     fn alive(&self) -> proto::AliveRequest {

@@ -15,7 +15,21 @@ pub(crate) struct Admins {
 
 impl Admins {
     fn describe(&self, realm: &Tenant) -> proto::RealmInfo {
-        proto::RealmInfo { name: realm.name.to_string(), procs: self.kernel.procs.live(&realm.name) as u32 }
+        let procs = self.kernel.procs.live(&realm.name) as u32;
+        proto::RealmInfo { name: realm.name.to_string(), procs, removing: String::new() }
+    }
+
+    /// All realms by name, those that are being removed among them.
+    fn realms(&self) -> Vec<proto::RealmInfo> {
+        let removing = self.kernel.realms.removing().into_iter().map(|(name, removing)| proto::RealmInfo {
+            procs: self.kernel.procs.live(&name) as u32,
+            name: name.to_string(),
+            removing,
+        });
+        let up = self.kernel.realms.list();
+        let mut all: Vec<_> = up.iter().map(|realm| self.describe(realm)).chain(removing).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 
     /// The layers of the sandbox, as the jails say: a layer is on where no jail runs without it.
@@ -50,14 +64,28 @@ impl Admin for Admins {
     }
 
     async fn realm_list(&self, _: Request<proto::Empty>) -> Result<Response<proto::RealmInfos>> {
-        let realms = self.kernel.realms.list().iter().map(|realm| self.describe(realm)).collect();
-        Ok(proto::RealmInfos { realms }.into())
+        Ok(proto::RealmInfos { realms: self.realms() }.into())
     }
 
     async fn realm_remove(&self, request: Request<proto::RealmRequest>) -> Result<Response<proto::Empty>> {
         let name = Realm::parse(&request.message.name)?;
         self.kernel.realms.remove(&self.kernel, &name).await?;
         Ok(proto::Empty {}.into())
+    }
+
+    async fn realm_set(
+        &self,
+        request: Request<proto::RealmSetRequest>,
+    ) -> Result<Response<proto::RealmShown>> {
+        let proto::RealmSetRequest { name, settings } = request.message;
+        let realm = self.kernel.realms.find(&Realm::parse(&name)?)?;
+        realm.set(&self.kernel, settings.into_iter().collect()).await?;
+        Ok(realm.show(&self.kernel).await?.into())
+    }
+
+    async fn realm_show(&self, request: Request<proto::RealmRequest>) -> Result<Response<proto::RealmShown>> {
+        let realm = self.kernel.realms.find(&Realm::parse(&request.message.name)?)?;
+        Ok(realm.show(&self.kernel).await?.into())
     }
 
     async fn kernel_status(&self, _: Request<proto::Empty>) -> Result<Response<proto::KernelInfo>> {
@@ -85,10 +113,11 @@ impl Admin for Admins {
             layers: self.layers(&realms),
             cgroups: kernel.cgroups.describe(),
             prepared_launchers: realms.iter().map(|realm| realm.jail.prepared() as u32).sum(),
-            realms: realms.iter().map(|realm| self.describe(realm)).collect(),
+            realms: self.realms(),
             sched_idle: kernel.sched_idle,
             demoted: load.lc_demoted as u32,
             most_procs: kernel.capacity.procs,
+            pressure: Some(kernel.pressure.to_proto()),
         };
         Ok(info.into())
     }

@@ -47,19 +47,19 @@ impl Namespace for BinSession {
                 format!("{name} has {} bytes: read it in pieces", binary.size),
             ));
         }
-        Ok(Response::new(stat(&name, &binary)).payload(read(&binary, 0, binary.size as usize)?))
+        Ok(Response::new(stat(&name, binary.size)).payload(read(&binary, 0, binary.size as usize)?))
     }
 
     async fn put(&self, request: Request<proto::PutRequest>) -> Result<Response<proto::Stat>> {
         refuse_fences(&request.message.fences)?;
         let name = name_in_bin(&Path::parse(&request.message.path)?)?;
         stays(&name, request.message.ephemeral)?;
-        if request.message.exclusive && self.binaries.find(&name).is_ok() {
+        if request.message.exclusive && self.binaries.entry(&name).is_ok() {
             return Err(Error::new(Code::Exists, format!("/bin/{name} exists")));
         }
         let mut upload = self.binaries.upload(&name)?;
         upload.write(0, &request.payload)?;
-        Ok(stat(&name, &self.binaries.commit(upload)?).into())
+        Ok(stat(&name, self.binaries.commit(upload)?.size).into())
     }
 
     async fn stat(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Stat>> {
@@ -68,8 +68,8 @@ impl Namespace for BinSession {
                 proto::Stat { kind: proto::Kind::Directory.into(), perm: 0o66, ..Default::default() }.into()
             );
         }
-        let (name, binary) = self.named(&request.message.path)?;
-        Ok(stat(&name, &binary).into())
+        let name = name_in_bin(&Path::parse(&request.message.path)?)?;
+        Ok(stat(&name, self.binaries.entry(&name)?.size).into())
     }
 
     async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
@@ -79,7 +79,7 @@ impl Namespace for BinSession {
         stays(&name, ephemeral)?;
         if !write {
             let binary = self.binaries.find(&name)?;
-            let stat = stat(&name, &binary);
+            let stat = stat(&name, binary.size);
             let handle = self.open.insert(Open::Reading(binary))?;
             return Ok(proto::Opened { handle, stat: Some(stat) }.into());
         }

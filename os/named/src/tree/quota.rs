@@ -2,8 +2,8 @@
 
 use sigma_abi::{Code, Error, Path, Result};
 
-/// Entries of a tree unless the operator says otherwise: with their names some 100 MiB of memory at most.
-pub const DEFAULT_ENTRIES: u64 = 200_000;
+/// Entries of a tree unless the operator says otherwise.
+pub const DEFAULT_ENTRIES: u64 = sigma_abi::limits::DEFAULT_ENTRIES;
 
 /// Bytes of files and link targets of a tree unless the operator says otherwise.
 pub const DEFAULT_BYTES: u64 = 256 << 20;
@@ -48,6 +48,10 @@ impl Quota {
 
     pub(super) fn limits(&self) -> Limits {
         self.limits
+    }
+
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     pub(super) fn usage(&self) -> Usage {

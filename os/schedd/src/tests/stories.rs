@@ -190,3 +190,18 @@ fn a_realm_has_a_limit_of_what_it_queues() {
     assert_eq!(world.policy.check(&realm("b"), Class::Be, MIB), Ok(()));
     assert_eq!(world.policy.check(&realm("a"), Class::Lc { mcpu: 10 }, MIB), Ok(()));
 }
+
+#[test]
+fn while_the_machine_is_short_of_memory_no_be_proc_starts_and_lc_procs_do() {
+    let mut world = World::new(2, GIB);
+    assert_eq!(world.event(Event::MemoryShort { short: true }), []);
+    let (be, started) = world.be("a");
+    assert_eq!(started, []);
+    assert!(
+        world.why(be).ends_with("the machine is short of memory, and starts no BE procs until it is not")
+    );
+    assert_eq!(world.idle(2000), []);
+    let (lc, started) = world.lc("a", 100);
+    assert_eq!(started, [lc]);
+    assert_eq!(world.event(Event::MemoryShort { short: false }), [be]);
+}

@@ -2,8 +2,8 @@
 
 use super::outbox::Outbox;
 use super::socket::Socket;
-use super::{Driver, Greeter, MAX_QUEUED, MAX_QUEUED_BEFORE_DESCRIPTORS};
-use crate::{Code, Error, Result};
+use super::{Driver, Greeter, MAX_QUEUED, MAX_QUEUED_BEFORE_DESCRIPTORS, MAX_UNREAD_BEFORE_DESCRIPTORS};
+use crate::{Code, Error, Result, door};
 use futures_util::task::AtomicWaker;
 use rustix::net::{Shutdown, shutdown};
 use sigma_abi::frame::{Frame, Kind};
@@ -89,7 +89,10 @@ impl Shared {
         if let Some(error) = &state.closed {
             return Err(error.clone());
         }
-        if !fds.is_empty() && state.out.len() > MAX_QUEUED_BEFORE_DESCRIPTORS {
+        if !fds.is_empty()
+            && (state.out.len() > MAX_QUEUED_BEFORE_DESCRIPTORS
+                || door::unread(&self.socket.stream) > MAX_UNREAD_BEFORE_DESCRIPTORS)
+        {
             return Err(Error::new(Code::Busy, "the other side does not take what it is sent"));
         }
         state.out.push(frame, fds);
@@ -167,6 +170,11 @@ impl Drop for Handle {
 pub struct WeakConnection(Weak<Handle>);
 
 impl WeakConnection {
+    /// Whether it is this connection.
+    pub fn is(&self, connection: &Connection) -> bool {
+        std::ptr::eq(self.0.as_ptr(), Arc::as_ptr(&connection.0))
+    }
+
     /// The connection, where somebody still holds it.
     pub fn upgrade(&self) -> Option<Connection> {
         self.0.upgrade().map(Connection)
@@ -280,6 +288,11 @@ impl Connection {
         WeakConnection(Arc::downgrade(&self.0))
     }
 
+    /// Whether the other side has read all that it was sent.
+    pub fn is_read(&self) -> bool {
+        self.0.0.lock().out.len() == 0 && door::unread(&self.0.0.socket.stream) == 0
+    }
+
     /// Why the connection has ended; `None` while it lives.
     pub fn closed(&self) -> Option<Error> {
         self.0.0.lock().closed.clone()
@@ -310,6 +323,7 @@ mod tests {
             .find_map(|sent| connection.send(accept(), vec![null()]).err().map(|error| (sent, error)));
         let (sent, error) = refused.expect("a peer that does not read is refused at some time");
         assert_eq!(error.code, Code::Busy, "after {sent}: {error}");
+        assert!((8..100).contains(&sent), "{sent}: enough for a burst, and no more");
         assert_eq!(connection.closed(), None, "the connection itself goes on");
     }
 

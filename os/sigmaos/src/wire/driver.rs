@@ -160,7 +160,12 @@ impl Driver {
             payload: reply.payload,
             fds: 0,
         };
-        self.shared.send(frame, reply.fds)
+        let carries = !reply.fds.is_empty();
+        match self.shared.send(frame, reply.fds) {
+            // A peer that does not take what it is sent gets the reason in the place of the descriptor.
+            Err(error) if carries && error.code == Code::Busy => self.reply(tag, Err(error)),
+            sent => sent,
+        }
     }
 
     /// Reads and handles frames until the socket is empty or the turn is over.

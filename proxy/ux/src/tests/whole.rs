@@ -74,9 +74,9 @@ async fn a_handle_that_is_dropped_keeps_nothing() {
 #[tokio::test]
 async fn the_drafts_of_a_crashed_ux_are_removed() {
     let directory = tempfile::tempdir().unwrap();
-    drop(Root::open(directory.path()).unwrap());
+    drop(Root::open(directory.path(), room(u64::MAX), 0).unwrap());
     std::fs::write(directory.path().join(DRAFTS).join("0"), "half").unwrap();
-    Root::open(directory.path()).unwrap();
+    Root::open(directory.path(), room(u64::MAX), 0).unwrap();
     assert_eq!(std::fs::read_dir(directory.path().join(DRAFTS)).unwrap().count(), 0);
 }
 

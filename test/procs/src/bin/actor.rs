@@ -3,9 +3,12 @@
 // A step ends by a wild write: that is the point.
 #![allow(unsafe_code)]
 
-use sigmaos::{Code, Create, Error, Pid, ProcSpec, Result, Sigma, Status, proto};
+use sigmaos::{Code, Create, Error, Pid, Principal, ProcSpec, Result, Sigma, Status, proto};
 use std::io::{Read, Write, stdin};
 use std::process::ExitCode;
+
+#[path = "actor/published.rs"]
+mod published;
 
 fn main() -> ExitCode {
     sigmaos::main(async |sigma| {
@@ -113,6 +116,28 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
         "keep-pipe" => {
             let how = proto::OpenRequest { read: true, ..Default::default() };
             std::mem::forget(sigma.open_with(rest, how).await?);
+            Ok(())
+        }
+        // PORT,CONNECTIONS: answers so many requests to a port that it publishes.
+        "publish" => {
+            let (port, connections) = rest.split_once(',').unwrap_or((rest, ""));
+            published::answer(sigma, number(port) as u16, number(connections)).await
+        }
+        // PORT: tries to make something else of a connection that was handed over.
+        "turn" => published::turn(sigma, number(rest) as u16).await,
+        // PORT: keeps what arrives, and takes nothing.
+        "block" => {
+            let kept = sigma.published(number(rest) as u16).await?;
+            sigma.started().await?;
+            sigma.wait_kill().await?;
+            drop(kept);
+            Ok(())
+        }
+        // BINARY,PRINCIPAL: spawns as a principal.
+        "spawn-as" => {
+            let (binary, principal) = rest.split_once(',').unwrap_or((rest, ""));
+            let spec = ProcSpec { principal: Some(Principal::parse(principal)?), ..ProcSpec::new(binary)? };
+            println!("{}", sigma.spawn(spec).await?);
             Ok(())
         }
         _ => Err(Error::new(Code::Invalid, format!("{word:?} is not a step that an actor knows"))),

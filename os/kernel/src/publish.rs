@@ -1,0 +1,158 @@
+//! Ports of the machine that procs publish: the kernel listens, and hands each connection over as a descriptor.
+//!
+//! ```text
+//!   spawn ──granted? free? bound──▶ the system queues ──started──▶ each connection goes to the proc ──its end──▶ closed
+//! ```
+//!
+//! Only a port that the operator granted to the realm is listened on, and only for one proc at a time. A proc that does not take
+//! its connections costs a bounded number of descriptors; further ones are closed. The socket is made ready here
+//! (no delay), since the sandbox lets a proc set next to nothing.
+
+use crate::kernel::Kernel;
+use crate::proc::{Phase, Proc};
+use crate::realm::Tenant;
+use futures_util::future::join_all;
+use rustix::io::Errno;
+use sigma_abi::frame::{Frame, Kind};
+use sigma_abi::{Code, Error, Pid, ProcSpec, Result, proto};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+
+/// After a failed accept, which is mostly a lack of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The notice that hands over a connection.
+const PUBLISHED: &str = "Link.Published";
+
+/// The ports that procs of this machine publish.
+#[derive(Debug, Default)]
+pub(crate) struct Ports(Arc<Mutex<BTreeMap<u16, Pid>>>);
+
+/// A port that is one proc's. Dropping it makes it free.
+#[derive(Debug)]
+pub(crate) struct Port {
+    number: u16,
+    listener: TcpListener,
+    ports: Arc<Mutex<BTreeMap<u16, Pid>>>,
+}
+
+impl Ports {
+    /// Listens on the ports of a spec, for a proc to be.
+    ///
+    /// # Errors
+    /// `Denied` for a port that was not granted or needs privilege, `Busy` for one that is taken, `Unsupported` for a plain
+    /// program. Each names the port.
+    pub(crate) fn claim(&self, realm: &Tenant, spec: &ProcSpec, sdk: bool, pid: Pid) -> Result<Vec<Port>> {
+        if !spec.publish.is_empty() && !sdk {
+            let text = "publish: a plain program cannot take connections; a program that links the SDK can";
+            return Err(Error::new(Code::Unsupported, text));
+        }
+        spec.publish.iter().map(|port| self.claim_one(realm, *port, pid)).collect()
+    }
+
+    fn claim_one(&self, realm: &Tenant, number: u16, pid: Pid) -> Result<Port> {
+        let refuse = |code, why: String| Err(Error::new(code, format!("publish {number}: {why}")));
+        if !realm.settings().grants_port(number) {
+            let name = &realm.name;
+            return refuse(
+                Code::Denied,
+                format!(
+                    "this port is not granted to realm {name}; the operator does it by 'sigma realm set {name} \
+                     publish.ports={number}'"
+                ),
+            );
+        }
+        if let Some(other) = lock(&self.0).get(&number) {
+            return refuse(Code::Busy, format!("{other} publishes this port"));
+        }
+        let listener = match listen(number) {
+            Ok(listener) => listener,
+            Err(error) => {
+                return match Errno::from_io_error(&error) {
+                    Some(Errno::ADDRINUSE) => {
+                        refuse(Code::Busy, "another program of this machine listens on this port".to_owned())
+                    }
+                    Some(Errno::ACCESS | Errno::PERM) => refuse(
+                        Code::Denied,
+                        "the kernel runs without the privilege to listen below 1024: choose a greater port, or lower \
+                         net.ipv4.ip_unprivileged_port_start"
+                            .to_owned(),
+                    ),
+                    _ => refuse(Code::Busy, format!("cannot listen: {error}")),
+                };
+            }
+        };
+        lock(&self.0).insert(number, pid);
+        Ok(Port { number, listener, ports: Arc::clone(&self.0) })
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        lock(&self.ports).remove(&self.number);
+    }
+}
+
+fn lock(ports: &Mutex<BTreeMap<u16, Pid>>) -> MutexGuard<'_, BTreeMap<u16, Pid>> {
+    ports.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Listens on all addresses of the machine; on those of IPv4 alone where it has no IPv6.
+fn listen(port: u16) -> std::io::Result<TcpListener> {
+    let bind = |address: IpAddr| std::net::TcpListener::bind(SocketAddr::new(address, port));
+    let listener =
+        bind(Ipv6Addr::UNSPECIFIED.into()).or_else(|error| match Errno::from_io_error(&error) {
+            Some(Errno::AFNOSUPPORT | Errno::ADDRNOTAVAIL) => bind(Ipv4Addr::UNSPECIFIED.into()),
+            _ => Err(error),
+        })?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Hands over what arrives at the ports of a proc, for as long as it lives.
+pub(crate) async fn serve(kernel: Arc<Kernel>, proc: Arc<Proc>, ports: Vec<Port>) {
+    let mut phase = proc.phase.subscribe();
+    // Until it has started the system queues what arrives.
+    let started = phase.wait_for(|phase| matches!(phase, Phase::Running | Phase::Exited(_))).await.is_ok();
+    let mut phase = proc.phase.subscribe();
+    tokio::select! {
+        _ = phase.wait_for(|phase| matches!(phase, Phase::Exited(_))) => {}
+        _ = join_all(ports.iter().map(|port| port.serve(&kernel, &proc))), if started => {}
+    }
+}
+
+impl Port {
+    async fn serve(&self, kernel: &Kernel, proc: &Proc) {
+        loop {
+            match self.listener.accept().await {
+                Ok((socket, peer)) => {
+                    if let Err(error) = self.hand_over(kernel, proc, socket, peer) {
+                        tracing::debug!(pid = %proc.pid, port = self.number, %error, "a connection is closed");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(port = self.number, %error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Where this fails the connection is closed.
+    fn hand_over(&self, kernel: &Kernel, proc: &Proc, socket: TcpStream, peer: SocketAddr) -> Result<()> {
+        let broken = |error: std::io::Error| Error::new(Code::Unreachable, error.to_string());
+        let gone = || Error::new(Code::Unreachable, "the proc is not there");
+        let realm = kernel.realms.reach(&proc.realm).ok_or_else(gone)?;
+        let door = proc.door().ok_or_else(gone)?;
+        realm.handed.check(&door)?;
+        socket.set_nodelay(true).map_err(broken)?;
+        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let published = proto::Published { port: self.number.into(), peer: peer.to_string() };
+        let frame = Frame::new(Kind::Notice, 0, PUBLISHED, &published);
+        door.send(frame, vec![OwnedFd::from(socket.into_std().map_err(broken)?)])
+    }
+}
