@@ -87,11 +87,11 @@ impl Frame {
         M::decode(self.head.clone()).map_err(|error| Malformed::Head(error.to_string()))
     }
 
-    /// Appends everything but the payload, which follows it on the wire.
-    pub fn encode_start(&self, out: &mut BytesMut) {
-        let body = self.method.len() + self.head.len() + self.payload.len();
+    /// Appends everything but the payload, of which so many bytes follow it on the wire.
+    pub fn encode_start(&self, payload: usize, out: &mut BytesMut) {
+        let body = self.method.len() + self.head.len() + payload;
         debug_assert!(self.method.len() <= MAX_METHOD && self.head.len() <= MAX_HEAD);
-        debug_assert!(self.payload.len() <= MAX_PAYLOAD && usize::from(self.fds) <= MAX_FDS);
+        debug_assert!(payload <= MAX_PAYLOAD && usize::from(self.fds) <= MAX_FDS);
         out.reserve(PREFIX + self.method.len() + self.head.len());
         out.put_u32_le(body as u32);
         out.put_u8(self.kind as u8);
@@ -108,7 +108,7 @@ impl Frame {
     /// The whole frame in one buffer.
     pub fn encode(&self) -> BytesMut {
         let mut out = BytesMut::new();
-        self.encode_start(&mut out);
+        self.encode_start(self.payload.len(), &mut out);
         out.put_slice(&self.payload);
         out
     }

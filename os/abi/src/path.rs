@@ -2,6 +2,7 @@
 
 use crate::error::{Code, Error};
 use crate::limits::{MAX_NAME, MAX_PATH};
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -116,6 +117,13 @@ fn check_name(name: &str) -> Result<(), Error> {
             format!("a name of {} bytes: the limit is {MAX_NAME}", name.len()),
         )),
         _ => Ok(()),
+    }
+}
+
+/// As text a path is equal, sorts and hashes as it does itself.
+impl Borrow<str> for Path {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -28,6 +28,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 #[derive(Debug)]
 pub(crate) struct Launcher {
     process: i32,
+    /// The same process, as the machine numbers it.
+    os_pid: u32,
     owner: Arc<Owner>,
     slot: Option<Slot>,
     stdin: OwnedFd,

@@ -96,6 +96,8 @@ pub(crate) struct Inner {
 pub(crate) struct Running {
     /// Its id in the jail.
     pub(crate) process: i32,
+    /// As the machine numbers it.
+    pub(crate) os_pid: u32,
     pub(crate) door: Option<Connection>,
     pub(crate) slot: Option<Slot>,
     pub(crate) stdin: Option<Arc<tokio::sync::Mutex<Option<Sender>>>>,
@@ -329,12 +331,13 @@ impl Proc {
     }
 
     pub(crate) fn info(&self, mut waiting_for: String) -> proto::ProcInfo {
-        let (timing, has_started) = {
+        let (timing, has_started, os_pid) = {
             let inner = self.lock();
             if let Some(pause) = &inner.pause {
                 waiting_for.clone_from(pause);
             }
-            (inner.timing.to_proto(), inner.has_started)
+            let os_pid = inner.running.as_ref().map_or(0, |running| running.os_pid);
+            (inner.timing.to_proto(), inner.has_started, os_pid)
         };
         let (state, status) = match &*self.phase.borrow() {
             Phase::Queued => (proto::State::Queued, None),
@@ -355,6 +358,7 @@ impl Proc {
             restarts: self.restarts(),
             digest: self.digest.clone(),
             has_started,
+            os_pid,
         }
     }
 

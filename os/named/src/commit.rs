@@ -15,7 +15,7 @@ const LOOK_FOR_ROOM: Duration = Duration::from_millis(500);
 const MAX_LOST: usize = 64;
 
 /// How far the store has come.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Progress {
     /// The fate of changes up to this one is decided.
     pub(crate) committed: u64,

@@ -92,6 +92,8 @@ impl Server {
         let slow = store.is_slow();
         let full = store.room().is_some_and(|room| room < reserve);
         let (fast, slow) = if slow { (None, Some(store)) } else { (Some(store), None) };
+        // A store that takes no time decides the fate of a change before anybody can ask.
+        let decided = if fast.is_some() { u64::MAX } else { committed };
         let core = Core {
             watchers: Watchers::new(committed),
             events: Vec::new(),
@@ -105,7 +107,7 @@ impl Server {
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
             work: Condvar::new(),
-            progress: watch::Sender::new(Progress::since(committed)),
+            progress: watch::Sender::new(Progress::since(decided)),
             pipes: Pipes::default(),
             turn: AtomicU64::new(0),
         });
@@ -249,5 +251,29 @@ impl Accept for Server {
 
     fn in_flight(&self) -> usize {
         MAX_IN_FLIGHT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::New;
+    use sigma_abi::Path;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// On a store in memory, and on one that was just read back, a watch once waited for a commit that had been long before.
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_durable_is_waited_for_by_nobody() {
+        let memory = Memory::default();
+        let server = Server::open(Box::new(memory.open()), Limits::default(), 0).unwrap();
+        let by = proto::Caller { pid: "m00000001-1-1".into(), ..Default::default() };
+        let (path, new) = (Path::parse("/a").unwrap(), New { perm: 0o66, ephemeral: false });
+        let put = Action::Put { path, new, exclusive: false, contents: Default::default() };
+        server.apply(server.caller(&by).unwrap(), Vec::new(), None, put).await.unwrap();
+        let version = server.shared.core().state.tree.version();
+        assert!(version > 0);
+        let settled = pin!(server.settled(version)).poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(settled, Poll::Ready(Ok(())));
     }
 }

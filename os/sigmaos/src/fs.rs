@@ -184,7 +184,7 @@ impl Sigma {
             let request = proto::CreateRequest { path: rest, stamp, fences, ..what.0.clone() };
             async move {
                 let opened = namespace.create(request).await?;
-                // Who wants to use the file opens it.
+                // The number is free at once; who wants to use the file opens it.
                 drop(Opened::new(namespace.0, opened.handle));
                 Ok(opened.stat.unwrap_or_default())
             }

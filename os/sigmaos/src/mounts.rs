@@ -137,17 +137,19 @@ impl Mounts {
         Err(Error::new(Code::Loop, format!("{path}: leads through more than {MAX_HOPS} servers")).into())
     }
 
-    /// The longest prefix of `path` whose server is connected, and what is left below it; not `path` itself where its entry is
-    /// meant.
+    /// The longest prefix of `path` whose server is connected, and what is left of the path below it; not `path` itself where its
+    /// entry is meant.
     fn nearest(&self, path: &Path, last: Last) -> (Path, Path) {
-        let mut kept = self.lock();
-        kept.retain(|_, kept| kept.device.connection().closed().is_none());
-        let mut prefix = if last == Last::Entry { path.parent() } else { Some(path.clone()) };
-        while let Some(at) = prefix {
-            if let (Some(found), Some(rest)) = (kept.get(&at), path.below(&at)) {
-                return (found.mount.clone(), rest);
+        let kept = self.lock();
+        let above = |path: &str| path.rfind('/').unwrap_or(0);
+        let mut end = if last == Last::Entry { above(path.as_str()) } else { path.as_str().len() };
+        while end > 0 {
+            let (prefix, rest) = path.as_str().split_at(end);
+            let found = kept.get(prefix).filter(|kept| kept.device.connection().closed().is_none());
+            if let Some(found) = found {
+                return (found.mount.clone(), Path::parse(rest).unwrap_or_else(|_| Path::root()));
             }
-            prefix = at.parent();
+            end = above(prefix);
         }
         (Path::root(), path.clone())
     }
@@ -194,6 +196,7 @@ impl Mounts {
 
     fn keep(&self, path: Path, entry: Kept) {
         let mut kept = self.lock();
+        kept.retain(|_, kept| kept.device.connection().closed().is_none());
         if kept.len() >= MAX_KEPT {
             kept.clear();
         }

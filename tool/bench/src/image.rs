@@ -1,6 +1,7 @@
 //! `sigma bench image`: the image job (thesis, section 3.2 and Figure 4.9) beside one plain process that runs the same
 //! worker code on all cores.
 
+use crate::procs::read_all;
 use crate::promise::IMAGE_MAKESPAN;
 use crate::report::Report;
 use crate::steps::Steps;
@@ -130,7 +131,7 @@ async fn procs(sigma: &Sigma, job: &Job, input: &str) -> Result<(Duration, Vec<P
     let begun = Instant::now();
     let request = proto::SpawnRequest { spec: Some(spec.into()), follow: true, input: false };
     let manager = sigma.spawn_with(request).await?;
-    let (shown, errors) = tokio::join!(show_progress(sigma, manager, job), read_all(sigma, manager));
+    let (shown, errors) = tokio::join!(show_progress(sigma, manager, job), read_all(sigma, manager, true));
     let status = sigma.wait_exit(manager).await?;
     let makespan = begun.elapsed();
     shown?;
@@ -170,17 +171,6 @@ async fn show_progress(sigma: &Sigma, manager: Pid, job: &Job) -> Result<()> {
 
 fn progress(line: &str) -> Option<u64> {
     line.strip_prefix("progress ")?.split(' ').next()?.parse().ok()
-}
-
-async fn read_all(sigma: &Sigma, pid: Pid) -> Result<String> {
-    let mut all = Vec::new();
-    loop {
-        let output = sigma.output(pid, true, all.len() as u64).await?;
-        if output.end {
-            return Ok(String::from_utf8_lossy(&all).into_owned());
-        }
-        all.extend_from_slice(&output.bytes);
-    }
 }
 
 async fn steps(sigma: &Sigma, pids: &[Pid]) -> Result<Steps> {

@@ -53,6 +53,10 @@ const fn at_most(name: &'static str, bound: f64) -> Promise {
     Promise { name, bound: Bound::AtMost(bound), unit: "x" }
 }
 
+const fn at_least(name: &'static str, bound: f64) -> Promise {
+    Promise { name, bound: Bound::AtLeast(bound), unit: "x" }
+}
+
 /// A warm start of an SDK proc with every layer of the sandbox, beside vfork, exec, exit and wait of a tiny program.
 pub const WARM_START: Promise = at_most("warm start p50 / floor p50", 8.0);
 
@@ -88,6 +92,36 @@ pub const SCHED_DECISIONS: Promise =
 /// runs for the same time.
 pub const FAIR_WAIT: Promise = at_most("longest wait of a modest realm / run of one proc", 1.0);
 
+/// A light call between two procs on one core, beside a blocking ping-pong of 64 bytes.
+pub const RPC_PING_PONG: Promise = at_most("light call p50 / ping-pong p50, one core", 3.0);
+
+/// The same call, beside a unary call by tonic.
+pub const RPC_TONIC: Promise = at_most("light call p50 / tonic p50, one core", 0.5);
+
+/// A get at a named, beside a blocking ping-pong of 64 bytes, both on one core.
+pub const NS_GET: Promise = at_most("get p50 / ping-pong p50, one core", 3.0);
+
+/// The same across cores.
+pub const NS_GET_ACROSS: Promise = at_most("get p50 / ping-pong p50, across cores", 3.0);
+
+/// Durable puts with 64 in flight, beside one block after the other made durable on the same disk.
+pub const NS_PUT_FDATASYNC: Promise = at_least("durable puts, 64 in flight / fdatasync, one at a time", 4.0);
+
+/// The same, beside a bare redb that is given batches of 64.
+pub const NS_PUT_REDB: Promise = at_least("durable puts, 64 in flight / bare redb, batches of 64", 0.5);
+
+/// A get among a million entries, beside one among a thousand.
+pub const SCALE_GET: Promise = at_most("get p50 at the largest / at the smallest", 2.0);
+
+/// A create there.
+pub const SCALE_CREATE: Promise = at_most("create p50 at the largest / at the smallest", 2.0);
+
+/// A notification there.
+pub const SCALE_WATCH: Promise = at_most("notification p50 at the largest / at the smallest", 2.0);
+
+/// A notification beside ten thousand watches, and beside none.
+pub const SCALE_WATCHES: Promise = at_most("notification p50 beside most watches / beside none", 2.0);
+
 /// All of them, with the loosest bound that was ever asked of each.
 pub const ALL: &[(&str, Promise, Bound)] = &[
     ("WARM_START", WARM_START, Bound::AtMost(8.0)),
@@ -100,6 +134,16 @@ pub const ALL: &[(&str, Promise, Bound)] = &[
     ("IMAGE_MAKESPAN", IMAGE_MAKESPAN, Bound::AtMost(1.10)),
     ("SCHED_DECISIONS", SCHED_DECISIONS, Bound::AtLeast(200_000.0)),
     ("FAIR_WAIT", FAIR_WAIT, Bound::AtMost(1.0)),
+    ("RPC_PING_PONG", RPC_PING_PONG, Bound::AtMost(3.0)),
+    ("RPC_TONIC", RPC_TONIC, Bound::AtMost(0.5)),
+    ("NS_GET", NS_GET, Bound::AtMost(3.0)),
+    ("NS_GET_ACROSS", NS_GET_ACROSS, Bound::AtMost(3.0)),
+    ("NS_PUT_FDATASYNC", NS_PUT_FDATASYNC, Bound::AtLeast(4.0)),
+    ("NS_PUT_REDB", NS_PUT_REDB, Bound::AtLeast(0.5)),
+    ("SCALE_GET", SCALE_GET, Bound::AtMost(2.0)),
+    ("SCALE_CREATE", SCALE_CREATE, Bound::AtMost(2.0)),
+    ("SCALE_WATCH", SCALE_WATCH, Bound::AtMost(2.0)),
+    ("SCALE_WATCHES", SCALE_WATCHES, Bound::AtMost(2.0)),
 ];
 
 #[cfg(test)]

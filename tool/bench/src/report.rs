@@ -51,6 +51,20 @@ impl Report {
         self.row(format!("{name} mean"), ms(histogram.mean()), "ms");
     }
 
+    /// Rows for p50, p99, mean and standard deviation, in microseconds: of what is quick.
+    pub fn micros(&mut self, name: &str, histogram: &Histogram<u64>) {
+        let us = |nanoseconds: f64| nanoseconds / 1e3;
+        self.row(format!("{name} p50"), us(histogram.value_at_quantile(0.5) as f64), "us");
+        self.row(format!("{name} p99"), us(histogram.value_at_quantile(0.99) as f64), "us");
+        self.row(format!("{name} mean"), us(histogram.mean()), "us");
+        self.row(format!("{name} sd"), us(histogram.stdev()), "us");
+    }
+
+    /// A ratio that is no promise.
+    pub fn ratio(&mut self, name: impl Into<String>, value: f64) {
+        self.row(name, value, "x");
+    }
+
     /// Holds a promise against what was measured.
     pub fn promise(&mut self, promise: Promise, value: f64) {
         self.promises.push((promise, value));
@@ -111,6 +125,11 @@ impl Report {
 /// Nanoseconds in milliseconds.
 pub fn ms(nanoseconds: f64) -> f64 {
     nanoseconds / 1e6
+}
+
+/// Bytes in MiB.
+pub fn mib(bytes: f64) -> f64 {
+    bytes / f64::from(1 << 20)
 }
 
 /// A histogram of nanoseconds, to a thousandth.

@@ -6,7 +6,7 @@ use crate::run::bundled;
 use anyhow::{Context as _, Result};
 use sigma_bench::image::Job;
 use sigma_bench::report::Report;
-use sigma_bench::{idle, image, sched, start};
+use sigma_bench::{idle, image, ns, rpc, sched, start};
 use sigmaos::{Sigma, proto};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,6 +21,30 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
         Bench::Idle { seconds, check } => {
             let (_, kernel) = connect(context).await?;
             (idle::run(&kernel, Duration::from_secs(*seconds)).await?, *check)
+        }
+        Bench::Rpc { count, check } => {
+            let (sigma, kernel) = connect(context).await?;
+            let job = rpc::Job {
+                peer: beside("peer")?,
+                echo: program("echo")?,
+                caller: program("caller")?,
+                count: *count,
+            };
+            (rpc::run(&sigma, &kernel, &job).await?, *check)
+        }
+        Bench::Ns { scale, count, entries, watches, check } => {
+            let (sigma, kernel) = connect(context).await?;
+            let job = ns::Job {
+                named: beside("named")?,
+                peer: beside("peer")?,
+                echo: program("echo")?,
+                count: *count,
+            };
+            let report = match scale {
+                true => ns::Scale { entries: *entries, watches: *watches }.run(&kernel, &job).await?,
+                false => ns::run(&sigma, &kernel, &job).await?,
+            };
+            (report, *check)
         }
         Bench::Image { tasks, resizes, width, image, output, check } => {
             let (sigma, kernel) = connect(context).await?;
@@ -69,8 +93,10 @@ fn program(name: &str) -> Result<PathBuf> {
         .with_context(|| format!("the program {name} is missing beside sigma: run 'cargo xtask build'"))
 }
 
-/// A program of the kernel, which lies where sigma does.
+/// A program of the installation that is no proc.
 fn beside(name: &str) -> Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot find the folder of sigma")?;
-    Ok(own.with_file_name(name))
+    let sigma = std::env::current_exe().context("where sigma itself is")?;
+    let path = sigma.with_file_name(name);
+    anyhow::ensure!(path.is_file(), "the program {name} is missing beside sigma: run 'cargo xtask build'");
+    Ok(path)
 }

@@ -239,6 +239,38 @@ pub(crate) enum Bench {
         #[arg(long)]
         check: bool,
     },
+    /// Light calls between two procs, beside a bare socket and tonic (thesis, Figure 4.8)
+    Rpc {
+        /// Calls to measure, one after the other
+        #[arg(long, default_value_t = 5000, value_parser = parse_count)]
+        count: usize,
+
+        /// Exit with 1 when a promise is not kept
+        #[arg(long)]
+        check: bool,
+    },
+    /// The operations of the namespace, in memory and on disk, beside a bare socket, the disk and the store
+    Ns {
+        /// How costs grow with the namespace, instead
+        #[arg(long)]
+        scale: bool,
+
+        /// Operations of each kind to measure, one after the other
+        #[arg(long, default_value_t = 5000, value_parser = parse_count)]
+        count: usize,
+
+        /// With --scale: entries of the largest directory
+        #[arg(long, default_value_t = 1_000_000, value_parser = parse_count)]
+        entries: usize,
+
+        /// With --scale: the most watches
+        #[arg(long, default_value_t = 10_000, value_parser = parse_count)]
+        watches: usize,
+
+        /// Exit with 1 when a promise is not kept
+        #[arg(long)]
+        check: bool,
+    },
     /// The scheduler by itself: decisions a second, and how long a realm waits beside one that queues without end. Needs no kernel
     Sched {
         /// Exit with 1 when a promise is not kept
@@ -276,6 +308,11 @@ pub(crate) enum Bench {
 fn parse_setting(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("a setting is KEY=VALUE, such as limit.disk=2G")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+/// A number that is not 0.
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| "a number from 1 on".to_owned())
 }
 
 /// Bytes, or with K, M or G times 1024 each.

@@ -51,6 +51,7 @@ pub(crate) fn object(proc: &proto::ProcInfo) -> serde_json::Value {
     serde_json::json!({
         "pid": proc.pid,
         "parent": proc.parent,
+        "os_pid": proc.os_pid,
         "state": state(proc),
         "class": if spec.class() == proto::Class::Lc { "LC" } else { "BE" },
         "mcpu": spec.mcpu,

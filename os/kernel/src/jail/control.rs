@@ -9,7 +9,7 @@ use crate::supervise::Program;
 use sigma_abi::frame::Frame;
 use sigma_abi::{Code, Error, Result, proto};
 use sigmaos::wire::{Connection, Session};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
@@ -184,7 +184,7 @@ fn with_door(
     kernel: &Arc<Kernel>,
     process: i32,
     slot: Option<Slot>,
-    [door, _, stdin, stdout, stderr]: [OwnedFd; 5],
+    [door, pidfd, stdin, stdout, stderr]: [OwnedFd; 5],
 ) -> std::io::Result<Launcher> {
     let door = std::os::unix::net::UnixStream::from(door);
     door.set_nonblocking(true)?;
@@ -192,7 +192,15 @@ fn with_door(
     let driver = tokio::spawn(async move {
         driver.await;
     });
-    Ok(Launcher { process, owner, slot, stdin, stdout, stderr, driver })
+    // One that has ended meanwhile has no number.
+    let os_pid = os_pid(&pidfd).unwrap_or(0);
+    Ok(Launcher { process, os_pid, owner, slot, stdin, stdout, stderr, driver })
+}
+
+/// A launcher's process as the machine numbers it.
+fn os_pid(pidfd: &OwnedFd) -> Option<u32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
 }
 
 fn protocol(text: String) -> Error {

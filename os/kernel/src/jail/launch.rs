@@ -40,6 +40,7 @@ pub(super) fn launch(kernel: &Arc<Kernel>, proc: &Arc<Proc>, mut launcher: Launc
             if let Some(slot) = launcher.slot {
                 proc.lock().running = Some(Running {
                     process: launcher.process,
+                    os_pid: launcher.os_pid,
                     door: launcher.owner.connection.get().cloned(),
                     slot: Some(slot),
                     stdin: None,
@@ -78,6 +79,7 @@ fn run(proc: &Arc<Proc>, launcher: Launcher, executed: Option<OwnedFd>) {
     let stdin = wanted.then(|| Sender::from_owned_fd(nonblocking(launcher.stdin)).ok());
     inner.running = Some(Running {
         process: launcher.process,
+        os_pid: launcher.os_pid,
         door: launcher.owner.connection.get().cloned(),
         slot: launcher.slot,
         stdin: stdin.flatten().map(|sender| Arc::new(Mutex::new(Some(sender)))),

@@ -36,6 +36,12 @@ impl Procs {
             realm.records.read_by(pid, reader.pid);
         }
     }
+
+    /// What this client may know of a proc: how the machine numbers its process is no proc's business.
+    fn told(&self, info: proto::ProcInfo) -> proto::ProcInfo {
+        let os_pid = if self.client.proc.is_none() { info.os_pid } else { 0 };
+        proto::ProcInfo { os_pid, ..info }
+    }
 }
 
 impl Proc for Procs {
@@ -116,7 +122,8 @@ impl Proc for Procs {
     }
 
     async fn info(&self, request: Request<proto::PidRequest>) -> Result<Response<proto::ProcInfo>> {
-        Ok(self.kernel.info(self.client.realm()?, request.message.pid.parse()?)?.into())
+        let info = self.kernel.info(self.client.realm()?, request.message.pid.parse()?)?;
+        Ok(self.told(info).into())
     }
 
     async fn list(&self, request: Request<proto::ListRequest>) -> Result<Response<proto::ProcList>> {
@@ -142,7 +149,7 @@ impl Proc for Procs {
                 break;
             }
             room = room.saturating_sub(info.encoded_len());
-            procs.push(info);
+            procs.push(self.told(info));
         }
         procs.reverse();
         Ok(proto::ProcList { procs, more }.into())

@@ -85,6 +85,20 @@ impl Shared {
 
     /// Queues a frame and writes what the socket takes at once; the driver writes the rest.
     pub(crate) fn send(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
+        let mut state = self.queued(frame, fds)?;
+        let flushed = state.out.flush(&self.socket);
+        if flushed.is_err() || state.out.len() > 0 {
+            self.driver.wake();
+        }
+        Ok(())
+    }
+
+    /// Queues a frame that the driver writes at the end of its turn.
+    pub(crate) fn queue(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
+        self.queued(frame, fds).map(drop)
+    }
+
+    fn queued(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<MutexGuard<'_, State>> {
         let mut state = self.lock();
         if let Some(error) = &state.closed {
             return Err(error.clone());
@@ -96,11 +110,7 @@ impl Shared {
             return Err(Error::new(Code::Busy, "the other side does not take what it is sent"));
         }
         state.out.push(frame, fds);
-        let flushed = state.out.flush(&self.socket);
-        if flushed.is_err() || state.out.len() > 0 {
-            self.driver.wake();
-        }
-        Ok(())
+        Ok(state)
     }
 
     pub(crate) fn complete(&self, tag: u32, answer: Answered) {
@@ -256,7 +266,7 @@ impl Connection {
         }
         let opens = OPENING.contains(&frame.method());
         let (sender, receiver) = oneshot::channel();
-        let mut waiting = {
+        let (mut waiting, alone) = {
             let mut state = shared.lock();
             if let Some(error) = &state.closed {
                 return Err(error.clone());
@@ -268,10 +278,17 @@ impl Connection {
             let generation = state.generation;
             let place = state.pending.insert(Pending { generation, opens, waiting: sender });
             let tag = (u32::from(generation) << 16) | place as u32;
-            Tag { shared: Arc::clone(shared), tag, opens, answer: receiver, done: false }
+            let waiting = Tag { shared: Arc::clone(shared), tag, opens, answer: receiver, done: false };
+            (waiting, state.pending.len() == 1)
         };
         frame.tag = waiting.tag;
-        shared.send(frame, Vec::new())?;
+        if alone {
+            shared.send(frame, Vec::new())?;
+        } else {
+            // Who calls while others wait is rarely alone: the driver writes all that have gathered when it gets its turn.
+            shared.queue(frame, Vec::new())?;
+            shared.driver.wake();
+        }
         let answer = (&mut waiting.answer).await;
         waiting.done = true;
         answer.unwrap_or_else(|_| Err(Error::maybe_done(Code::Unreachable, "the connection has ended")))

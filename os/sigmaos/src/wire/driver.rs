@@ -21,10 +21,6 @@ use std::task::{Context, Poll};
 /// Frames handled before other tasks get a turn.
 const TURN: usize = 64;
 
-/// Bytes made ready for the first read of a connection; busy ones get more.
-const FIRST_READ: usize = 2 << 10;
-const BUSY_READ: usize = 64 << 10;
-
 /// What a server does with the calls of one connection. It lives as long as the connection.
 pub trait Session: Send + Sync + 'static {
     /// Answers a call.
@@ -161,7 +157,8 @@ impl Driver {
             fds: 0,
         };
         let carries = !reply.fds.is_empty();
-        match self.shared.send(frame, reply.fds) {
+        // Written with all others that this turn of the driver makes.
+        match self.shared.queue(frame, reply.fds) {
             // A peer that does not take what it is sent gets the reason in the place of the descriptor.
             Err(error) if carries && error.code == Code::Busy => self.reply(tag, Err(error)),
             sent => sent,
@@ -171,8 +168,11 @@ impl Driver {
     /// Reads and handles frames until the socket is empty or the turn is over.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         for _ in 0..TURN {
-            if self.bytes_in_flight > MAX_IN_FLIGHT_BYTES {
+            if self.is_full() {
                 return Poll::Pending;
+            }
+            if !self.left && self.shared.lock().out.len() > MAX_QUEUED {
+                break;
             }
             match Frame::decode(&mut self.buffer) {
                 Ok(Some(frame)) => {
@@ -184,9 +184,6 @@ impl Driver {
             }
             if self.shared.socket.stream.poll_read_ready(cx).map_err(lost)?.is_pending() {
                 return Poll::Pending;
-            }
-            if self.buffer.capacity() == self.buffer.len() {
-                self.buffer.reserve(if self.buffer.capacity() == 0 { FIRST_READ } else { BUSY_READ });
             }
             match self.shared.socket.try_read(&mut self.buffer, &mut self.fds) {
                 Ok(0) => return Poll::Ready(Err(Error::new(Code::Unreachable, "the other side has gone"))),
@@ -264,9 +261,13 @@ impl Driver {
         self.running.push(Abortable::new(finished, registration));
         self.aborts.insert(tag, (abort, bytes));
         self.bytes_in_flight += bytes;
-        // The new future must be polled once by the set that now owns it, or nobody would wake it.
-        cx.waker().wake_by_ref();
+        // The set that now owns it polls it at the end of this turn, or nobody would wake it.
         Ok(())
+    }
+
+    /// The calls of the other side hold as much as they may.
+    fn is_full(&self) -> bool {
+        self.bytes_in_flight > MAX_IN_FLIGHT_BYTES
     }
 
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
@@ -279,10 +280,18 @@ impl Driver {
             Poll::Ready(Err(error)) => return Poll::Ready(error),
             Poll::Pending => return Poll::Pending,
         }
+        if let Poll::Ready(Err(error)) = self.poll_read(cx) {
+            return Poll::Ready(error);
+        }
+        let full = self.is_full();
         if let Err(error) = self.poll_running(cx) {
             return Poll::Ready(error);
         }
-        match self.poll_read(cx) {
+        if full && !self.is_full() {
+            // What was not read for want of room can be read now.
+            cx.waker().wake_by_ref();
+        }
+        match self.poll_flush(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(error),
             _ => Poll::Pending,
         }

@@ -1,6 +1,6 @@
 //! The socket below a connection: non-blocking reads and writes, with descriptors only where they are expected.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -15,6 +15,9 @@ use tokio::net::UnixStream;
 
 /// Bytes of one read of a socket that carries descriptors; such sockets carry little else.
 const DOOR_READ: usize = 16 << 10;
+
+/// Bytes of one read of any other; more are read at once where a frame is known to be larger.
+const LIGHT_READ: usize = 8 << 10;
 
 /// Descriptors that came with frames not yet decoded.
 pub type Incoming = VecDeque<OwnedFd>;
@@ -34,7 +37,7 @@ impl Socket {
     /// `WouldBlock` when nothing is there; `InvalidData` for more descriptors than frames may carry.
     pub(crate) fn try_read(&self, buffer: &mut BytesMut, fds: &mut Incoming) -> io::Result<usize> {
         if !self.receives {
-            return self.stream.try_read_buf(buffer);
+            return self.read_bytes(buffer);
         }
         let mut bytes = [0u8; DOOR_READ];
         let count =
@@ -43,13 +46,36 @@ impl Socket {
         Ok(count)
     }
 
+    /// Reads bytes alone. A read that does not fill its room has emptied the socket; the runtime is told so, which saves a read
+    /// that finds nothing after each frame.
+    fn read_bytes(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        if buffer.capacity() - buffer.len() > LIGHT_READ {
+            // The rest of a large frame goes where it is wanted, without a copy.
+            return self.stream.try_read_buf(buffer);
+        }
+        let (mut room, mut count) = ([MaybeUninit::uninit(); LIGHT_READ], 0);
+        let done = self.stream.try_io(Interest::READABLE, || {
+            let (bytes, _) = rustix::io::read(&self.stream, &mut room)?;
+            buffer.extend_from_slice(bytes);
+            count = bytes.len();
+            // To the runtime this is how a socket says that it is empty.
+            if 0 < count && count < LIGHT_READ { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match done {
+            Err(_) if count > 0 => Ok(count),
+            done => done.map(|()| count),
+        }
+    }
+
     /// Writes as much as the socket takes at once.
     ///
     /// # Errors
     /// `WouldBlock` when it takes nothing.
     pub(crate) fn try_write(&self, slices: &[IoSlice<'_>], fds: &[OwnedFd]) -> io::Result<usize> {
-        if fds.is_empty() {
-            return self.stream.try_write_vectored(slices);
+        match slices {
+            [bytes] if fds.is_empty() => return self.stream.try_write(bytes),
+            slices if fds.is_empty() => return self.stream.try_write_vectored(slices),
+            _ => {}
         }
         self.stream.try_io(Interest::WRITABLE, || send(self.stream.as_fd(), slices, fds))
     }
@@ -79,11 +105,4 @@ fn send(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>], fds: &[OwnedFd]) -> io::
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "more descriptors than a frame may carry"));
     }
     Ok(sendmsg(socket, slices, &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
-}
-
-/// What is written next: bytes, and the descriptors that travel with the first of them.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    pub(crate) bytes: Bytes,
-    pub(crate) fds: Vec<OwnedFd>,
 }

@@ -27,6 +27,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: "app/*", to: &["os/abi", "os/sigmaos"] },
     Arrow { from: "tool/bench", to: &["os/abi", "os/sigmaos", "os/schedd", "app/*"] },
     Arrow { from: "tool/cli", to: &["os/abi", "os/sigmaos", "tool/bench"] },
+    Arrow { from: "tool/peer", to: &[] },
     Arrow { from: "tool/xtask", to: &[] },
     Arrow { from: "test", to: &["os/abi", "os/sigmaos", "os/schedd", "app/*", "tool/bench"] },
     Arrow { from: "test/procs", to: &["os/abi", "os/sigmaos"] },
@@ -46,7 +47,11 @@ struct Restricted {
 }
 
 const RESTRICTED: &[Restricted] = &[
-    Restricted { library: "redb", to: &["os/named", "proxy/mongo"], why: "only named knows a store" },
+    Restricted {
+        library: "redb",
+        to: &["os/named", "proxy/mongo", "tool/peer"],
+        why: "only named knows a store",
+    },
     Restricted { library: "etcd-client", to: &["os/named"], why: "only named knows a store" },
     Restricted { library: "object_store", to: &["proxy/s3"], why: "only a proxy knows an outside system" },
     Restricted { library: "sqlx", to: &["proxy/db"], why: "only a proxy knows an outside system" },

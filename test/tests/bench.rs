@@ -1,0 +1,65 @@
+//! Each benchmark of calls and names, small: so that none of them rots. What they measure here is not held against anything.
+
+// A story that cannot go on fails at once, where it stands.
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
+use sigma_test::{Machine, story};
+
+/// Runs a benchmark, and gives the names of its rows and of its promises.
+async fn bench(machine: &Machine, args: &[&str]) -> (Vec<String>, Vec<String>) {
+    let said = machine.ok(&[&["bench", "--json"], args].concat()).await;
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let names = |part: &str| -> Vec<String> {
+        let part = report[part].as_array().unwrap();
+        let named = part.iter().map(|row| (row["name"].as_str().unwrap(), row["value"].as_f64().unwrap()));
+        // Two entries may find room in memory that is there.
+        let timed = named.clone().filter(|(name, _)| !name.contains("memory an entry"));
+        timed.for_each(|(name, value)| assert!(value > 0.0, "{name} takes no time: {said}"));
+        named.map(|(name, _)| name.to_owned()).collect()
+    };
+    (names("rows"), names("promises"))
+}
+
+fn has(names: &[String], words: &[&str]) {
+    for word in words {
+        assert!(names.iter().any(|name| name.contains(word)), "no row says {word:?}: {names:#?}");
+    }
+}
+
+#[test]
+fn calls_are_measured_beside_a_socket_and_tonic() {
+    story(async |machine| {
+        let (rows, promises) = bench(machine, &["rpc", "--count", "20"]).await;
+        has(&rows, &["ping-pong of 64 bytes p50", "call between procs p99", "tonic unary call sd"]);
+        has(&rows, &["calls, 64 in flight", "1 MiB there and back", "thesis, one machine: SigmaOS mean"]);
+        has(&promises, &["light call p50 / ping-pong p50", "light call p50 / tonic p50"]);
+    });
+}
+
+#[test]
+fn names_are_measured_beside_a_socket_the_disk_and_the_store() {
+    story(async |machine| {
+        let (rows, promises) = bench(machine, &["ns", "--count", "20"]).await;
+        for operation in ["get", "stat", "put", "create", "rename", "watch notification"] {
+            for store in ["memory", "redb"] {
+                has(&rows, &[&format!("{operation} ({store}) p50")]);
+            }
+        }
+        has(&rows, &["get, 64 in flight (redb)", "fdatasync, one at a time", "dial of a new endpoint p50"]);
+        has(&promises, &["get p50 / ping-pong p50", "durable puts, 64 in flight / bare redb"]);
+        let left = std::fs::read_dir(machine.state()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        assert!(!left.iter().any(|name| name.starts_with("bench")), "nothing stays behind: {left:?}");
+    });
+}
+
+#[test]
+fn names_are_measured_as_they_grow() {
+    story(async |machine| {
+        let args = ["ns", "--scale", "--count", "10", "--entries", "2000", "--watches", "100"];
+        let (rows, promises) = bench(machine, &args).await;
+        has(&rows, &["2 entries: get p50", "2000 entries: memory an entry", "100 watches: notification p50"]);
+        has(&promises, &["get p50 at the largest", "notification p50 beside most watches"]);
+    });
+}
