@@ -32,6 +32,7 @@ const PARTS: &[Part] = &[
     Part { package: "sigma-ux", target: GNU, folder: "bin" },
     Part { package: "sigma-peer", target: GNU, folder: "bin" },
     Part { package: "sigma-jail", target: MUSL, folder: "bin" },
+    Part { package: "cache", target: MUSL, folder: "proc" },
     Part { package: "hello", target: MUSL, folder: "proc" },
     Part { package: "imgresize", target: MUSL, folder: "proc" },
     Part { package: "sigma-test-procs", target: MUSL, folder: "proc" },
