@@ -5,6 +5,7 @@ use crate::draft::Draft;
 use crate::errno::{failed, failed_io, refused};
 use crate::root::Root;
 use rustix::fs::{FileType, OFlags, fstat};
+use rustix::io::Errno;
 use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::{Code, Error, Path, Result, proto};
 use std::fs::File;
@@ -65,7 +66,7 @@ impl Open {
         Ok(Self { path: path.clone(), body, read, write, _permit: Some(permit) })
     }
 
-    /// Makes a file in place, empty, or opens the one that is there where it need not be `exclusive`.
+    /// Makes a file in place, empty, or opens the one that is there where it need not be `exclusive`. Without an `entry` none is made.
     ///
     /// # Errors
     /// `Exists`, and as [`Open::new`].
@@ -74,9 +75,9 @@ impl Open {
         path: &Path,
         exclusive: bool,
         permit: OwnedSemaphorePermit,
-        entry: NewEntry,
+        entry: Option<NewEntry>,
     ) -> Result<Self> {
-        let body = in_place(root, path, OFlags::RDWR, exclusive, Some(entry))?;
+        let body = in_place(root, path, OFlags::RDWR, exclusive, entry)?;
         Ok(Self { path: path.clone(), body, read: true, write: true, _permit: Some(permit) })
     }
 
@@ -168,7 +169,7 @@ impl Open {
 
     fn end(&self, offset: u64, length: usize) -> Result<u64> {
         let end = offset.checked_add(length as u64).filter(|end| i64::try_from(*end).is_ok());
-        end.ok_or_else(|| failed(&self.path, rustix::io::Errno::FBIG))
+        end.ok_or_else(|| failed(&self.path, Errno::FBIG))
     }
 
     fn counted(&self) -> Option<&Counted> {
@@ -209,6 +210,7 @@ fn in_place(
     let file = match made {
         Some(Ok(made)) => made,
         Some(Err(error)) if exclusive || error.code != Code::Exists => return Err(error),
+        None if exclusive => return Err(failed(path, Errno::EXIST)),
         _ => regular(root, path, access)?,
     };
     root.account().open(file).map(Body::InPlace).map_err(|errno| failed(path, errno))

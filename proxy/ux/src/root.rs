@@ -133,20 +133,20 @@ impl Root {
         }
     }
 
-    /// Makes a directory.
+    /// Makes a directory; without an `entry` one has to be there.
     ///
     /// # Errors
     /// `Exists`, unless a directory is there and it need not be `exclusive`; as [`Root::walk`].
-    pub(crate) fn make_directory(&self, path: &Path, exclusive: bool, entry: NewEntry) -> Result<()> {
+    pub(crate) fn make_directory(&self, path: &Path, exclusive: bool, entry: Option<NewEntry>) -> Result<()> {
         if path.is_root() {
             return if exclusive { Err(failed(path, Errno::EXIST)) } else { Ok(()) };
         }
         let spot = self.spot(path)?;
-        match mkdirat(&spot.directory, spot.name, DIRECTORY_MODE) {
-            Ok(()) => {
-                entry.made();
-                Ok(())
-            }
+        let made = entry.map_or(Err(Errno::EXIST), |entry| {
+            mkdirat(&spot.directory, spot.name, DIRECTORY_MODE).map(|()| entry.made())
+        });
+        match made {
+            Ok(()) => Ok(()),
             Err(Errno::EXIST) if !exclusive && spot.kind()? == FileType::Directory => Ok(()),
             Err(errno) => Err(failed(path, errno)),
         }

@@ -3,6 +3,7 @@
 //! Names are looked up inline, as a local disk answers them from memory. What moves more than [`INLINE`] bytes, or
 //! reads whole directories, runs on another thread, so that other connections do not wait for it.
 
+use crate::account::NewEntry;
 use crate::draft::Draft;
 use crate::errno::failed;
 use crate::list;
@@ -47,6 +48,14 @@ impl Session {
         Arc::clone(&self.files).try_acquire_owned().map_err(|_| {
             Error::new(Code::Busy, "too many files of this realm are open on this machine: close some")
         })
+    }
+
+    /// The place of an entry that is made where there is none. One that is there needs none, so it does not matter that there is no room.
+    async fn place(&self, path: &Path) -> Result<Option<NewEntry>> {
+        match self.root.account().add(path).await {
+            Err(error) if error.code == Code::Quota && self.root.stat(path).is_ok() => Ok(None),
+            entry => entry.map(Some),
+        }
     }
 
     fn keep_open(&self, open: Open) -> Result<Response<proto::Opened>> {
@@ -138,11 +147,11 @@ impl Namespace for Session {
         stays(&path, ephemeral)?;
         match kind {
             proto::Kind::File => {
-                let entry = self.root.account().add(&path).await?;
+                let entry = self.place(&path).await?;
                 self.keep_open(Open::create(&self.root, &path, exclusive, self.permit()?, entry)?)
             }
             proto::Kind::Directory => {
-                let entry = self.root.account().add(&path).await?;
+                let entry = self.place(&path).await?;
                 self.root.make_directory(&path, exclusive, entry)?;
                 // Only files can be held open; handle 0 says that there is none to close.
                 Ok(proto::Opened { handle: 0, stat: Some(self.stat_now(&path)?) }.into())
@@ -159,9 +168,11 @@ impl Namespace for Session {
         let path = Path::parse(&request.message.path)?;
         stays(&path, request.message.ephemeral)?;
         let proto::OpenRequest { write, create, truncate, .. } = request.message;
-        let entry = match write && (create || truncate) {
-            true => Some(self.root.account().add(&path).await?),
-            false => None,
+        let entry = match (write, create, truncate) {
+            // A draft lies beside what it replaces.
+            (true, _, true) => Some(self.root.account().add(&path).await?),
+            (true, true, false) => self.place(&path).await?,
+            _ => None,
         };
         self.keep_open(Open::new(&self.root, &path, &request.message, self.permit()?, entry)?)
     }

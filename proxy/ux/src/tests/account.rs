@@ -75,6 +75,27 @@ async fn past_the_limit_nothing_grows_and_reading_and_removing_go_on() {
     ux.put("/c", vec![1; 1000]).await.unwrap();
 }
 
+/// Bug: opening what is there was refused for want of room, where it was asked for with `create`.
+#[tokio::test]
+async fn past_the_limit_what_is_there_is_opened_though_it_might_have_been_made() {
+    let ux = Ux::with_room(file(0) + ENTRY);
+    ux.put("/a", "").await.unwrap();
+    ux.make_directory("/d").await.unwrap();
+    let open = proto::OpenRequest { read: true, write: true, create: true, ..Default::default() };
+    let handle = ux.open("/a", open.clone()).await.unwrap();
+    ux.close(handle).await.unwrap();
+    let create = |path: &str, kind: proto::Kind, exclusive| {
+        let (path, kind) = (path.to_owned(), kind.into());
+        ux.client.create(proto::CreateRequest { path, kind, exclusive, ..Default::default() })
+    };
+    ux.close(create("/a", proto::Kind::File, false).await.unwrap().handle).await.unwrap();
+    create("/d", proto::Kind::Directory, false).await.unwrap();
+    refused(create("/a", proto::Kind::File, true).await, Code::Exists, "/a");
+    refused(create("/d", proto::Kind::Directory, true).await, Code::Exists, "/d");
+    assert!(ux.open("/new", open).await.is_err_and(|error| error.code == Code::Quota));
+    assert_eq!(ux.used(), file(0) + ENTRY);
+}
+
 /// A tenant that removed files which it held open once had their room twice.
 #[tokio::test]
 async fn a_file_that_was_removed_counts_until_it_is_closed() {
