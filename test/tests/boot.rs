@@ -3,6 +3,7 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
+use rustix::process::Signal;
 use sigma_test::{eventually, host, story, within};
 use sigmaos::Pid;
 
@@ -123,6 +124,25 @@ fn a_jail_that_dies_takes_its_procs_along_and_says_so() {
         machine.kill_9("jail").await;
         let status = tenant.wait_exit(pid).await;
         assert!(status.to_string().contains("jail"), "{status}");
+        eventually("its process ends", async || (!host::is_alive(process)).then_some(())).await;
+        assert!(tenant.run("actor start").await.is_ok());
+    });
+}
+
+/// Bug: a jail that was stopped kept its procs for ever: none of their ends was told, and none could be killed.
+#[test]
+fn a_jail_that_hangs_is_killed_and_made_again() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let pid = tenant.start("actor start forever").await;
+        let sigmad = machine.sigmad().await;
+        let process = host::find(sigmad, "actor start forever").expect("its process");
+        let outer = host::children(sigmad).into_iter().filter(|child| host::name(*child) == "jail");
+        let first: Vec<_> = outer.flat_map(host::children).collect();
+        assert_eq!(first.len(), 1, "pid 1 of the jail");
+        host::signal(first[0], Signal::STOP);
+        let status = tenant.wait_exit(pid).await.to_string();
+        assert!(status.contains("jail ended: it hangs: it has not answered for 10s"), "{status}");
         eventually("its process ends", async || (!host::is_alive(process)).then_some(())).await;
         assert!(tenant.run("actor start").await.is_ok());
     });

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use sigma_test::{Machine, Tenant, eventually, story, within};
-use sigmaos::{Code, ProcSpec};
+use sigmaos::{Code, ProcSpec, Restart};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -114,6 +114,56 @@ fn a_connection_that_was_handed_over_cannot_be_turned_into_another() {
         let pid = tenant.spawn_spec(publishing(&tenant, port, &format!("actor turn:{port}")).await).await;
         let mut stream = connect(port).await;
         assert_eq!(read_all(&mut stream).await, "allowed: []", "and it still carries bytes");
+        assert!(tenant.wait_exit(pid).await.is_ok());
+    });
+}
+
+/// Bug: what arrived between two lives was accepted and closed.
+#[test]
+fn a_proc_that_is_started_again_keeps_its_port_and_what_arrives_meanwhile_waits() {
+    story(async |machine| {
+        let port = free_port();
+        let tenant = granted(machine, "a", port).await;
+        let spec = publishing(&tenant, port, &format!("actor publish:{port},1")).await;
+        let pid = tenant.spawn_spec(spec.restart(Restart::Always)).await;
+        for life in 0..3 {
+            let (answer, me) = get(port).await;
+            assert!(answer.ends_with(&format!("hello {me}\n")), "life {life}: {answer:?}");
+            // Each life answers once, so the next request arrives in the pause before the next life.
+            eventually("its pause", async || {
+                tenant.info(pid).await.waiting_for.contains("its restart after").then_some(())
+            })
+            .await;
+        }
+        let other = tenant.try_spawn(publishing(&tenant, port, "actor start").await).await.unwrap_err();
+        assert_eq!((other.code, other.message.contains(&pid.to_string())), (Code::Busy, true), "{other}");
+        tenant.kill(pid).await;
+        tenant.wait_exit(pid).await;
+        eventually("the port is free", async || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok()).await;
+    });
+}
+
+#[test]
+fn a_port_that_is_no_longer_granted_is_withdrawn_from_a_proc_that_goes_on() {
+    story(async |machine| {
+        let port = free_port();
+        let tenant = granted(machine, "a", port).await;
+        let spec = publishing(&tenant, port, &format!("actor publish:{port},2")).await;
+        let pid = tenant.spawn_spec(spec.clone()).await;
+        assert!(get(port).await.0.contains("hello"));
+        let mut before = connect(port).await;
+        // Another setting, and another realm's, change nothing.
+        machine.ok(&["realm", "set", "a", "limit.procs=9"]).await;
+        granted(machine, "b", port).await;
+        assert!(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_err());
+
+        machine.ok(&["realm", "set", "a", "publish.ports="]).await;
+        eventually("the port is free", async || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok()).await;
+        let refused = tenant.try_spawn(spec).await.unwrap_err();
+        assert_eq!(refused.code, Code::Denied, "{refused}");
+        // The connection that it has is its own.
+        before.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(read_all(&mut before).await.contains("hello"));
         assert!(tenant.wait_exit(pid).await.is_ok());
     });
 }

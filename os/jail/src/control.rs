@@ -85,6 +85,11 @@ impl Control {
         send(self.raw(), method, message, fds)
     }
 
+    /// Answers a call of sigmad, which asks whether the jail answers.
+    pub(crate) fn answer(&self, tag: u32) -> io::Result<()> {
+        write(self.raw(), Frame::new(Kind::Reply, tag, "", &proto::Empty {}), &[])
+    }
+
     /// Takes what has arrived. False: sigmad is gone.
     pub(crate) fn receive(&mut self) -> io::Result<bool> {
         let mut bytes = [0; READ_BYTES];
@@ -127,7 +132,10 @@ pub(crate) fn send(
     message: &impl Message,
     fds: &[RawFd],
 ) -> io::Result<()> {
-    let mut frame = Frame::new(Kind::Notice, 0, method, message);
+    write(socket, Frame::new(Kind::Notice, 0, method, message), fds)
+}
+
+fn write(socket: RawFd, mut frame: Frame, fds: &[RawFd]) -> io::Result<()> {
     frame.fds = fds.len() as u8;
     let wire = frame.encode();
     let (mut rest, mut fds) = (&wire[..], fds);

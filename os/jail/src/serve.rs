@@ -89,7 +89,11 @@ fn serve_until_stopped(
             return Err(Stop::Closed);
         }
         while let Some((frame, fds)) = control.next()? {
-            obey(&frame, fds, pool, &mut owed)?;
+            if (frame.kind, frame.method()) == (Kind::Call, "Link.Ping") {
+                control.answer(frame.tag)?;
+            } else {
+                obey(&frame, fds, pool, &mut owed)?;
+            }
         }
         if reap {
             drain(ended);

@@ -2,25 +2,31 @@
 //!
 //! ```text
 //!   spawn ──granted? free? bound──▶ the system queues ──started──▶ each connection goes to the proc ──its end──▶ closed
+//!                                           ▲                         │                     no longer granted ───▶ closed
+//!                                           └──── its life has ended ─┘
 //! ```
 //!
-//! Only a port that the operator granted to the realm is listened on, and only for one proc at a time. A proc that does not take
+//! Only a port that the operator granted to the realm is listened on, and only for one proc at a time: a proc that is started
+//! again keeps it, and what arrives meanwhile waits. A port that is no longer granted is withdrawn at once; the proc
+//! goes on, with the connections that it has. A proc that does not take
 //! its connections costs a bounded number of descriptors; further ones are closed. The socket is made ready here
 //! (no delay), since the sandbox lets a proc set next to nothing.
 
 use crate::kernel::Kernel;
 use crate::proc::{Phase, Proc};
 use crate::realm::Tenant;
+use crate::realm::settings::Settings;
 use futures_util::future::join_all;
 use rustix::io::Errno;
 use sigma_abi::frame::{Frame, Kind};
-use sigma_abi::{Code, Error, Pid, ProcSpec, Result, proto};
+use sigma_abi::{Code, Error, Pid, ProcSpec, Realm, Result, proto};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// After a failed accept, which is mostly a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -30,14 +36,26 @@ const PUBLISHED: &str = "Link.Published";
 
 /// The ports that procs of this machine publish.
 #[derive(Debug, Default)]
-pub(crate) struct Ports(Arc<Mutex<BTreeMap<u16, Pid>>>);
+pub(crate) struct Ports(Arc<Mutex<Taken>>);
+
+type Taken = BTreeMap<u16, Holder>;
+
+/// Whose a port is.
+#[derive(Debug)]
+struct Holder {
+    pid: Pid,
+    realm: Realm,
+    /// Tells that it is no longer granted.
+    withdrawn: Arc<Notify>,
+}
 
 /// A port that is one proc's. Dropping it makes it free.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,
     listener: TcpListener,
-    ports: Arc<Mutex<BTreeMap<u16, Pid>>>,
+    withdrawn: Arc<Notify>,
+    ports: Arc<Mutex<Taken>>,
 }
 
 impl Ports {
@@ -67,27 +85,41 @@ impl Ports {
             );
         }
         if let Some(other) = lock(&self.0).get(&number) {
-            return refuse(Code::Busy, format!("{other} publishes this port"));
+            return refuse(Code::Busy, format!("{} publishes this port", other.pid));
         }
-        let listener = match listen(number) {
-            Ok(listener) => listener,
-            Err(error) => {
-                return match Errno::from_io_error(&error) {
-                    Some(Errno::ADDRINUSE) => {
-                        refuse(Code::Busy, "another program of this machine listens on this port".to_owned())
-                    }
-                    Some(Errno::ACCESS | Errno::PERM) => refuse(
-                        Code::Denied,
-                        "the kernel runs without the privilege to listen below 1024: choose a greater port, or lower \
-                         net.ipv4.ip_unprivileged_port_start"
-                            .to_owned(),
-                    ),
-                    _ => refuse(Code::Busy, format!("cannot listen: {error}")),
-                };
+        let listener = listen(number).map_err(|error| {
+            let (code, why) = cannot_listen(&error);
+            Error::new(code, format!("publish {number}: {why}"))
+        })?;
+        let withdrawn = Arc::new(Notify::new());
+        let holder = Holder { pid, realm: realm.name.clone(), withdrawn: Arc::clone(&withdrawn) };
+        lock(&self.0).insert(number, holder);
+        Ok(Port { number, listener, withdrawn, ports: Arc::clone(&self.0) })
+    }
+
+    /// Withdraws the ports of a realm that it is not granted any more.
+    pub(crate) fn keep_granted(&self, realm: &Realm, settings: &Settings) {
+        for (number, holder) in lock(&self.0).iter() {
+            if holder.realm == *realm && !settings.grants_port(*number) {
+                holder.withdrawn.notify_one();
             }
-        };
-        lock(&self.0).insert(number, pid);
-        Ok(Port { number, listener, ports: Arc::clone(&self.0) })
+        }
+    }
+}
+
+/// Why there is no listening, for who asked for it.
+fn cannot_listen(error: &std::io::Error) -> (Code, String) {
+    match Errno::from_io_error(error) {
+        Some(Errno::ADDRINUSE) => {
+            (Code::Busy, "another program of this machine listens on this port".to_owned())
+        }
+        Some(Errno::ACCESS | Errno::PERM) => (
+            Code::Denied,
+            "the kernel runs without the privilege to listen below 1024: choose a greater port, or lower \
+             net.ipv4.ip_unprivileged_port_start"
+                .to_owned(),
+        ),
+        _ => (Code::Busy, format!("cannot listen: {error}")),
     }
 }
 
@@ -97,7 +129,7 @@ impl Drop for Port {
     }
 }
 
-fn lock(ports: &Mutex<BTreeMap<u16, Pid>>) -> MutexGuard<'_, BTreeMap<u16, Pid>> {
+fn lock(ports: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
     ports.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -113,22 +145,34 @@ fn listen(port: u16) -> std::io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-/// Hands over what arrives at the ports of a proc, for as long as it lives.
+/// Hands over what arrives at the ports of a proc, for as long as it lives and they are granted.
 pub(crate) async fn serve(kernel: Arc<Kernel>, proc: Arc<Proc>, ports: Vec<Port>) {
-    let mut phase = proc.phase.subscribe();
-    // Until it has started the system queues what arrives.
-    let started = phase.wait_for(|phase| matches!(phase, Phase::Running | Phase::Exited(_))).await.is_ok();
-    let mut phase = proc.phase.subscribe();
-    tokio::select! {
-        _ = phase.wait_for(|phase| matches!(phase, Phase::Exited(_))) => {}
-        _ = join_all(ports.iter().map(|port| port.serve(&kernel, &proc))), if started => {}
-    }
+    join_all(ports.into_iter().map(|port| port.serve(&kernel, &proc))).await;
 }
 
 impl Port {
-    async fn serve(&self, kernel: &Kernel, proc: &Proc) {
-        loop {
-            match self.listener.accept().await {
+    async fn serve(self, kernel: &Kernel, proc: &Proc) {
+        let mut phase = proc.phase.subscribe();
+        tokio::select! {
+            _ = phase.wait_for(|phase| matches!(phase, Phase::Exited(_))) => {}
+            () = self.withdrawn.notified() => {
+                tracing::info!(pid = %proc.pid, port = self.number, "a port is no longer granted, and is withdrawn");
+            }
+            () = self.accept(kernel, proc) => {}
+        }
+    }
+
+    async fn accept(&self, kernel: &Kernel, proc: &Proc) {
+        let mut phase = proc.phase.subscribe();
+        let runs = |phase: &Phase| matches!(phase, Phase::Running);
+        // While it does not run, before it has started and between two lives, the system queues what arrives.
+        while phase.wait_for(runs).await.is_ok() {
+            let accepted = tokio::select! {
+                biased;
+                _ = phase.wait_for(|phase| !runs(phase)) => continue,
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
                 Ok((socket, peer)) => {
                     if let Err(error) = self.hand_over(kernel, proc, socket, peer) {
                         tracing::debug!(pid = %proc.pid, port = self.number, %error, "a connection is closed");
@@ -154,5 +198,20 @@ impl Port {
         let published = proto::Published { port: self.number.into(), peer: peer.to_string() };
         let frame = Frame::new(Kind::Notice, 0, PUBLISHED, &published);
         door.send(frame, vec![OwnedFd::from(socket.into_std().map_err(broken)?)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_listen_is_told_what_to_do() {
+        let said = |errno: Errno| cannot_listen(&errno.into());
+        let (code, why) = said(Errno::ACCESS);
+        assert_eq!((code, why.contains("privilege to listen below 1024")), (Code::Denied, true), "{why}");
+        let (code, why) = said(Errno::ADDRINUSE);
+        assert_eq!((code, why.contains("another program")), (Code::Busy, true), "{why}");
+        assert_eq!(said(Errno::NOBUFS).0, Code::Busy);
     }
 }

@@ -242,7 +242,7 @@ async fn live(
                 door.close(Error::new(Code::Closed, "the kernel ends this process"));
             }
         }
-        () = hangs(&connection) => {
+        () = hangs(&connection, HUNG_AFTER) => {
             tracing::error!(program = program.name, "a kernel process hangs: it has not answered for {HUNG_AFTER:?}, and is killed");
             child.kill().await?;
         }
@@ -257,13 +257,13 @@ async fn live(
     }
 }
 
-/// Returns when the process does not answer any more. What it answers does not matter.
-async fn hangs(door: &Arc<OnceLock<Connection>>) {
+/// Returns when the process has not answered for so long. What it answers does not matter.
+pub(crate) async fn hangs(door: &OnceLock<Connection>, after: Duration) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         let Some(door) = door.get() else { continue };
         let ask = Frame::new(Kind::Call, 0, "Link.Ping", &proto::Empty {});
-        if tokio::time::timeout(HUNG_AFTER, door.call(ask)).await.is_err() {
+        if tokio::time::timeout(after, door.call(ask)).await.is_err() {
             return;
         }
     }

@@ -5,7 +5,7 @@ use crate::cgroup::Slot;
 use crate::kernel::Kernel;
 use crate::proc::End;
 use crate::session;
-use crate::supervise::Program;
+use crate::supervise::{Program, hangs};
 use sigma_abi::frame::Frame;
 use sigma_abi::{Code, Error, Result, proto};
 use sigmaos::wire::{Connection, Session};
@@ -22,6 +22,10 @@ const HEALTHY: Duration = Duration::from_secs(10);
 
 /// How long a jail may take to end when its control socket closes: it waits for its procs, which it has killed.
 const END_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A jail that has not answered for so long hangs: it waits for no disk, and for nobody but its kernel. What ends in it is not told
+/// meanwhile, and nothing can be ended.
+const HUNG_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) async fn supervise(
     kernel: Arc<Kernel>,
@@ -78,6 +82,9 @@ async fn live(
     let reason = tokio::select! {
         reason = driver => reason,
         _ = end.wait_for(|end| *end) => Error::new(Code::Closed, "the kernel ends this jail"),
+        () = hangs(&place, HUNG_AFTER) => {
+            Error::new(Code::Unreachable, format!("it hangs: it has not answered for {HUNG_AFTER:?}"))
+        }
     };
     // It ends by itself when its control socket has closed; if it should not, dropping the child kills it.
     drop(place);

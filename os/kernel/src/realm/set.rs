@@ -29,6 +29,7 @@ impl Tenant {
             settings
         };
         self.disk.set_limit(settings.disk_bytes());
+        kernel.ports.keep_granted(&self.name, &settings);
         kernel.schedule(Event::Limits { realm: self.name.clone(), limits: settings.limits() });
         let entries = settings.entries().unwrap_or(DEFAULT_ENTRIES);
         self.entries(Some(entries)).await.map(drop)
