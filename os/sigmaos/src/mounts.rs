@@ -3,7 +3,7 @@
 use crate::rpc::Device;
 use crate::sigma::stream;
 use crate::stub::LinkClient;
-use crate::wire::{Connection, Session, read_hello};
+use crate::wire::{BusyPoll, Connection, Session, read_hello};
 use crate::{Code, Error, Path, Result, proto};
 use futures_util::future::{FutureExt, Shared};
 use std::collections::HashMap;
@@ -29,6 +29,7 @@ pub(crate) struct Mounts {
     kept: Mutex<HashMap<Path, Kept>>,
     /// Dials on their way: whoever wants the same server meanwhile waits for the same connection.
     dialling: Mutex<HashMap<Path, Dialling>>,
+    busy: BusyPoll,
 }
 
 type Dialling = Shared<Pin<Box<dyn Future<Output = Result<Device>> + Send>>>;
@@ -80,8 +81,8 @@ impl From<Error> for Failed {
 }
 
 impl Mounts {
-    pub(crate) fn new(link: LinkClient) -> Self {
-        Self { link, kept: Mutex::default(), dialling: Mutex::default() }
+    pub(crate) fn new(link: LinkClient, busy: BusyPoll) -> Self {
+        Self { link, kept: Mutex::default(), dialling: Mutex::default(), busy }
     }
 
     /// Runs `operation` at the server of `path`, following it from server to server, and again where a connection broke
@@ -164,7 +165,7 @@ impl Mounts {
             let mut dialling = self.dialling.lock().unwrap_or_else(PoisonError::into_inner);
             let new = || {
                 let dial: Pin<Box<dyn Future<Output = _> + Send>> =
-                    Box::pin(dial(self.link.clone(), mount.clone()));
+                    Box::pin(dial(self.link.clone(), mount.clone(), self.busy.clone()));
                 dial.shared()
             };
             dialling.entry(mount.clone()).or_insert_with(new).clone()
@@ -209,7 +210,7 @@ impl Mounts {
 }
 
 /// Connects to the server of a mount.
-async fn dial(link: LinkClient, mount: Path) -> Result<Device> {
+async fn dial(link: LinkClient, mount: Path, busy: BusyPoll) -> Result<Device> {
     let request = proto::DialRequest { path: mount.to_string() };
     let reply = link.dial_with(request, crate::rpc::Bytes::new()).await?;
     // Whoever serves what is left of the path when a mount has gone is another server, with other entries.
@@ -218,13 +219,14 @@ async fn dial(link: LinkClient, mount: Path) -> Result<Device> {
     }
     let missing = || Error::new(Code::Internal, format!("dial {mount}: the kernel sent no connection"));
     let socket = reply.fds.into_iter().next().ok_or_else(missing)?;
-    let (connection, driver) = Connection::new(
+    let (connection, driver) = Connection::polling(
         stream(socket)?,
         false,
         Box::new(|frame| {
             read_hello(frame)?;
             Ok(Arc::new(Silent) as Arc<dyn Session>)
         }),
+        busy,
     );
     // The driver ends with the last handle of its connection.
     tokio::spawn(driver);

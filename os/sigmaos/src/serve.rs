@@ -5,7 +5,7 @@ mod bounds;
 use crate::published::Arrivals;
 use crate::rpc::{Answer, Call, Service};
 use crate::sigma::{Sigma, stream};
-use crate::wire::{Connection, Greeter, Session, read_hello};
+use crate::wire::{BusyPoll, Connection, Greeter, Session, read_hello};
 use crate::{Code, Error, Path, Result, proto, rpc};
 use bounds::{Bounded, Places};
 use sigma_abi::frame::{Frame, Kind};
@@ -126,6 +126,8 @@ pub(crate) struct Doorkeeper {
     exports: Mutex<HashMap<Option<Path>, Exported>>,
     connections: Places,
     pub(crate) arrivals: Arrivals,
+    /// For the connections that are handed over, and those that this proc dials.
+    pub(crate) busy: BusyPoll,
 }
 
 /// A server, and what is left of the calls that it works on.
@@ -139,7 +141,7 @@ impl Default for Doorkeeper {
     fn default() -> Self {
         let connections = Places::for_connections();
         let (me, exports, arrivals) = (watch::Sender::default(), Mutex::default(), Arrivals::default());
-        Self { me, exports, connections, arrivals }
+        Self { me, exports, connections, arrivals, busy: BusyPoll::default() }
     }
 }
 
@@ -188,13 +190,14 @@ impl Doorkeeper {
         let Some(place) = self.connections.take() else {
             return refuse(socket, mount, self.connections.all());
         };
-        let (connection, driver) = Connection::new(
+        let (connection, driver) = Connection::polling(
             stream(socket)?,
             false,
             Box::new(move |frame| {
                 let caller = read_hello(frame)?.caller.unwrap_or_default();
                 Ok(Arc::new(Bounded { session: server.accept(Arc::new(caller)), in_flight }))
             }),
+            self.busy.clone(),
         );
         // The task ends with its connection, which the caller or the end of this process closes.
         tokio::spawn(async move {

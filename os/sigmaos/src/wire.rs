@@ -6,11 +6,13 @@
 //! - A malformed frame closes this connection with a reason, and nothing else.
 //! - When a connection ends, every call on it ends with `Unreachable`, which says whether it may have been done.
 
+mod busy;
 mod connection;
 mod driver;
 mod outbox;
 mod socket;
 
+pub(crate) use busy::BusyPoll;
 pub use connection::{Connection, Tag, WeakConnection};
 pub use driver::{Driver, Greeter, Session};
 pub use socket::Incoming;

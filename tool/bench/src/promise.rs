@@ -98,6 +98,9 @@ pub const RPC_PING_PONG: Promise = at_most("light call p50 / ping-pong p50, one 
 /// The same call, beside a unary call by tonic.
 pub const RPC_TONIC: Promise = at_most("light call p50 / tonic p50, one core", 0.5);
 
+/// The same across cores, where client and server poll before they sleep.
+pub const RPC_TONIC_ACROSS: Promise = at_most("light call p50 / tonic p50, across cores, polling", 0.5);
+
 /// A get at a named, beside a blocking ping-pong of 64 bytes, both on one core.
 pub const NS_GET: Promise = at_most("get p50 / ping-pong p50, one core", 3.0);
 
@@ -136,6 +139,7 @@ pub const ALL: &[(&str, Promise, Bound)] = &[
     ("FAIR_WAIT", FAIR_WAIT, Bound::AtMost(1.0)),
     ("RPC_PING_PONG", RPC_PING_PONG, Bound::AtMost(3.0)),
     ("RPC_TONIC", RPC_TONIC, Bound::AtMost(0.5)),
+    ("RPC_TONIC_ACROSS", RPC_TONIC_ACROSS, Bound::AtMost(0.5)),
     ("NS_GET", NS_GET, Bound::AtMost(3.0)),
     ("NS_GET_ACROSS", NS_GET_ACROSS, Bound::AtMost(3.0)),
     ("NS_PUT_FDATASYNC", NS_PUT_FDATASYNC, Bound::AtLeast(4.0)),

@@ -1,5 +1,6 @@
 //! The calling side of a connection.
 
+use super::busy::BusyPoll;
 use super::outbox::Outbox;
 use super::socket::Socket;
 use super::{Driver, Greeter, MAX_QUEUED, MAX_QUEUED_BEFORE_DESCRIPTORS, MAX_UNREAD_BEFORE_DESCRIPTORS};
@@ -37,13 +38,15 @@ pub(crate) struct Shared {
     pub(crate) driver: AtomicWaker,
     /// Wakes callers that wait for room in the outbox.
     pub(crate) room: Notify,
+    pub(crate) busy: BusyPoll,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) out: Outbox,
     pending: Slab<Pending>,
-    generation: u16,
+    /// Counts the calls; the driver sees by it that there was another one.
+    pub(crate) generation: u16,
     /// See [`MAX_CANCELLED`].
     cancelled: VecDeque<u32>,
     /// Why the connection has ended.
@@ -235,11 +238,22 @@ impl Drop for Tag {
 impl Connection {
     /// A connection over `stream`, and the task that drives it. Descriptors are received where `receives` says so.
     pub fn new(stream: UnixStream, receives: bool, greeter: Greeter) -> (Self, Driver) {
+        Self::polling(stream, receives, greeter, BusyPoll::default())
+    }
+
+    /// As [`Connection::new`], with a driver that looks on as `busy` says.
+    pub(crate) fn polling(
+        stream: UnixStream,
+        receives: bool,
+        greeter: Greeter,
+        busy: BusyPoll,
+    ) -> (Self, Driver) {
         let shared = Arc::new(Shared {
             socket: Socket { stream, receives },
             state: Mutex::default(),
             driver: AtomicWaker::new(),
             room: Notify::new(),
+            busy,
         });
         (Self(Arc::new(Handle(Arc::clone(&shared)))), Driver::new(shared, greeter))
     }
@@ -284,6 +298,10 @@ impl Connection {
         frame.tag = waiting.tag;
         if alone {
             shared.send(frame, Vec::new())?;
+            if shared.busy.is_on() {
+                // It looks for the reply from now on.
+                shared.driver.wake();
+            }
         } else {
             // Who calls while others wait is rarely alone: the driver writes all that have gathered when it gets its turn.
             shared.queue(frame, Vec::new())?;

@@ -1,5 +1,6 @@
 //! The one task of a connection.
 
+use super::busy::Lookout;
 use super::connection::Shared;
 use super::socket::Incoming;
 use super::{MAX_IN_FLIGHT_BYTES, MAX_QUEUED};
@@ -57,6 +58,11 @@ pub struct Driver {
     running: FuturesUnordered<Running>,
     aborts: HashMap<u32, (AbortHandle, usize)>,
     bytes_in_flight: usize,
+    lookout: Lookout,
+    /// A frame came in this turn.
+    was_busy: bool,
+    /// The last call that this has seen sent.
+    last_call: u16,
     /// The other side has said why it goes; it listens no more.
     dismissed: bool,
     /// The other side has closed. What it said before is read to the end, for it may say why.
@@ -74,6 +80,9 @@ impl Driver {
             running: FuturesUnordered::new(),
             aborts: HashMap::new(),
             bytes_in_flight: 0,
+            lookout: Lookout::default(),
+            was_busy: false,
+            last_call: 0,
             dismissed: false,
             left: false,
         }
@@ -156,11 +165,13 @@ impl Driver {
             payload: reply.payload,
             fds: 0,
         };
-        let carries = !reply.fds.is_empty();
-        // Written with all others that this turn of the driver makes.
-        match self.shared.queue(frame, reply.fds) {
+        if reply.fds.is_empty() {
+            // Written with all others that this turn of the driver makes.
+            return self.shared.queue(frame, reply.fds);
+        }
+        match self.shared.send(frame, reply.fds) {
             // A peer that does not take what it is sent gets the reason in the place of the descriptor.
-            Err(error) if carries && error.code == Code::Busy => self.reply(tag, Err(error)),
+            Err(error) if error.code == Code::Busy => self.reply(tag, Err(error)),
             sent => sent,
         }
     }
@@ -176,6 +187,7 @@ impl Driver {
             }
             match Frame::decode(&mut self.buffer) {
                 Ok(Some(frame)) => {
+                    self.was_busy = true;
                     self.frame(cx, frame)?;
                     continue;
                 }
@@ -272,9 +284,15 @@ impl Driver {
 
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         self.shared.driver.register(cx.waker());
-        if self.shared.lock().released && self.running.is_empty() {
+        let (released, last_call) = {
+            let state = self.shared.lock();
+            (state.released, state.generation)
+        };
+        if released && self.running.is_empty() {
             return Poll::Ready(Error::new(Code::Closed, "this side closed the connection"));
         }
+        self.was_busy = self.last_call != last_call;
+        self.last_call = last_call;
         match self.poll_flush(cx) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Poll::Ready(error),
@@ -293,7 +311,10 @@ impl Driver {
         }
         match self.poll_flush(cx) {
             Poll::Ready(Err(error)) => Poll::Ready(error),
-            _ => Poll::Pending,
+            _ => {
+                self.lookout.look_on(&self.shared.busy, self.was_busy, cx);
+                Poll::Pending
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The client of `sigma bench rpc`: `caller PATH COUNT WARM-UP IN-FLIGHT BYTES` calls the echo server at PATH. When it is
+//! The client of `sigma bench rpc`: `caller PATH COUNT WARM-UP IN-FLIGHT BYTES BUSY` calls the echo server at PATH,
+//! polling for BUSY microseconds after each frame. When it is
 //! connected it has started; on a line of standard input it begins. It prints a line for each call that it made one after the
 //! other, its nanoseconds, and at the end `total` and the nanoseconds of all.
 
@@ -8,7 +9,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 mod stub {
     // The generated code and its users want the same names.
@@ -22,12 +23,13 @@ fn main() -> ExitCode {
         let args: Vec<String> = std::env::args().skip(1).collect();
         let numbers: Vec<usize> = args.iter().skip(1).filter_map(|arg| arg.parse().ok()).collect();
         match (args.first(), &numbers[..]) {
-            (Some(path), &[count, warm_up, in_flight, bytes]) => {
+            (Some(path), &[count, warm_up, in_flight, bytes, busy]) => {
+                sigma.busy_poll(Duration::from_micros(busy as u64));
                 let echo: EchoClient = sigma.client(&format!("{path}/rpc")).await?;
                 let caller = Caller { echo, payload: vec![7; bytes].into() };
                 run(&sigma, &caller, count, warm_up, in_flight).await
             }
-            _ => Err(Error::new(Code::Invalid, "usage: caller PATH COUNT WARM-UP IN-FLIGHT BYTES")),
+            _ => Err(Error::new(Code::Invalid, "usage: caller PATH COUNT WARM-UP IN-FLIGHT BYTES BUSY")),
         }
     })
 }

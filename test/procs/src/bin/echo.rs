@@ -1,5 +1,5 @@
 //! An SDK proc on either side of a call: `echo serve PATH [IN-FLIGHT]` serves until it is asked to end, and then ends with
-//! `Ok`; `echo call PATH TEXT` prints the answer, `echo hang PATH` waits for one that never comes, `echo who PATH` prints
+//! `Ok`; `echo poll PATH BUSY` does so polling for BUSY microseconds after each frame; `echo call PATH TEXT` prints the answer, `echo hang PATH` waits for one that never comes, `echo who PATH` prints
 //! who the server takes it for.
 
 use sigmaos::limits::MAX_SERVER_IN_FLIGHT;
@@ -8,6 +8,7 @@ use sigmaos::{Code, Error, Export, Result, Sigma};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 mod stub {
@@ -28,6 +29,11 @@ fn main() -> ExitCode {
                     in_flight.parse().map_err(|_| Error::new(Code::Invalid, "IN-FLIGHT is a number"))?;
                 serve(&sigma, path, in_flight).await
             }
+            ["poll", path, busy] => {
+                let busy = busy.parse().map_err(|_| Error::new(Code::Invalid, "BUSY is a number"))?;
+                sigma.busy_poll(Duration::from_micros(busy));
+                serve(&sigma, path, MAX_SERVER_IN_FLIGHT).await
+            }
             ["call", path, text] => {
                 let echo: EchoClient = sigma.client(&format!("{path}/rpc")).await?;
                 sigma.started().await?;
@@ -45,7 +51,7 @@ fn main() -> ExitCode {
             }
             _ => Err(Error::new(
                 Code::Invalid,
-                "usage: echo serve PATH [IN-FLIGHT] | echo call PATH TEXT | echo hang PATH | echo who PATH",
+                "usage: echo serve PATH [IN-FLIGHT] | echo poll PATH BUSY | echo call PATH TEXT | echo hang PATH | echo who PATH",
             )),
         }
     })
