@@ -11,34 +11,6 @@ use std::time::Duration;
 /// How often the room on a full disk is looked at.
 const LOOK_FOR_ROOM: Duration = Duration::from_millis(500);
 
-/// Losses that are remembered for those who still wait to hear of theirs.
-const MAX_LOST: usize = 64;
-
-/// How far the store has come.
-#[derive(Clone, Debug)]
-pub(crate) struct Progress {
-    /// The fate of changes up to this one is decided.
-    pub(crate) committed: u64,
-    /// Changes that were taken back, from and to, and why.
-    lost: Vec<(u64, u64, Error)>,
-}
-
-impl Progress {
-    /// Of a namespace in which `committed` is the last change.
-    pub(crate) fn since(committed: u64) -> Self {
-        Self { committed, lost: Vec::new() }
-    }
-
-    /// Whether a decided change is durable.
-    ///
-    /// # Errors
-    /// Why it was taken back.
-    pub(crate) fn fate(&self, version: u64) -> Result<()> {
-        let lost = self.lost.iter().find(|(from, to, _)| (*from..=*to).contains(&version));
-        lost.map_or(Ok(()), |(_, _, error)| Err(error.clone()))
-    }
-}
-
 /// Starts the thread; it ends with the server.
 pub(crate) fn start(shared: Arc<Shared>, mut store: Box<dyn Store>, reserve: u64) {
     thread::spawn(move || {
@@ -47,12 +19,13 @@ pub(crate) fn start(shared: Arc<Shared>, mut store: Box<dyn Store>, reserve: u64
                 take_back(&shared, &mut *store, error);
                 continue;
             }
+            let full = is_full(&*store, reserve);
             let mut core = shared.core();
-            core.committed = version;
             core.watchers.publish(events);
-            core.full = is_full(&*store, reserve);
+            core.full = full;
+            let told = core.progress.reach(version);
             drop(core);
-            shared.progress.send_modify(|progress| progress.committed = version);
+            drop(told);
         }
     });
 }
@@ -100,17 +73,12 @@ fn take_back(shared: &Shared, store: &mut dyn Store, error: Error) {
             std::process::exit(1);
         }
     }
-    let (from, to) = (core.committed + 1, core.state.tree.version());
-    (core.committed, core.dirty, core.full) = (to, false, error.code == Code::Quota);
+    (core.dirty, core.full) = (false, error.code == Code::Quota);
     core.events.clear();
+    let last = core.state.tree.version();
+    let told = core.progress.lose(last, error);
     drop(core);
-    shared.progress.send_modify(|progress| {
-        progress.committed = to;
-        progress.lost.push((from, to, error));
-        if progress.lost.len() > MAX_LOST {
-            progress.lost.remove(0);
-        }
-    });
+    drop(told);
 }
 
 /// The durable state, where this is still its owner.

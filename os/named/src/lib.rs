@@ -8,6 +8,7 @@
 mod commit;
 pub mod options;
 mod pipe;
+mod progress;
 pub mod replies;
 pub mod sandbox;
 pub mod server;

@@ -95,12 +95,16 @@ impl Replies {
     pub fn keep(&mut self, pid: Pid, stamp: &Stamp, now_ms: u64, reply: Reply) {
         let key = (pid, stamp.session);
         let session = self.sessions.entry(key).or_default();
-        self.by_time.remove(&(session.last_ms, key));
-        session.last_ms = session.last_ms.max(now_ms);
-        self.by_time.insert((session.last_ms, key));
+        if session.last_ms < now_ms || session.replies.is_empty() {
+            self.by_time.remove(&(session.last_ms, key));
+            session.last_ms = session.last_ms.max(now_ms);
+            self.by_time.insert((session.last_ms, key));
+        }
         // Whatever a client says to have, the answer to this change it cannot have.
         session.done = session.done.max(stamp.done.min(stamp.number.saturating_sub(1)));
-        session.replies = session.replies.split_off(&session.done.saturating_add(1));
+        while session.replies.first_key_value().is_some_and(|(number, _)| *number <= session.done) {
+            session.replies.pop_first();
+        }
         session.replies.insert(stamp.number, reply);
         self.changed.insert(key);
         self.forget_old(now_ms);

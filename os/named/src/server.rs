@@ -4,8 +4,9 @@
 //! is being made durable the next one gathers. What has been told to anybody is durable: a change is answered after its
 //! batch, and a read that rests on a change waits for it.
 
-use crate::commit::{self, Progress};
+use crate::commit;
 use crate::pipe::Pipes;
+use crate::progress::Progress;
 use crate::session::Session;
 use crate::state::State;
 use crate::store::{Memory, Store};
@@ -18,7 +19,7 @@ use sigmaos::stub::{NamedControlServer, NamespaceServer};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 /// Calls that are in flight at a namespace; each watch has one that waits for events.
 const MAX_IN_FLIGHT: usize = 65_536;
@@ -35,7 +36,6 @@ pub(crate) struct Shared {
     core: Mutex<Core>,
     /// Wakes the thread that commits.
     pub(crate) work: Condvar,
-    pub(crate) progress: watch::Sender<Progress>,
     pub(crate) pipes: Pipes,
     /// Where the next `~any` begins to look.
     turn: AtomicU64,
@@ -49,8 +49,7 @@ pub(crate) struct Core {
     pub(crate) events: Vec<Event>,
     /// Something waits to be written down.
     pub(crate) dirty: bool,
-    /// The last change whose fate is decided.
-    pub(crate) committed: u64,
+    pub(crate) progress: Progress,
     /// The reserve of the disk is reached.
     pub(crate) full: bool,
     /// Nobody serves this any more.
@@ -92,22 +91,19 @@ impl Server {
         let slow = store.is_slow();
         let full = store.room().is_some_and(|room| room < reserve);
         let (fast, slow) = if slow { (None, Some(store)) } else { (Some(store), None) };
-        // A store that takes no time decides the fate of a change before anybody can ask.
-        let decided = if fast.is_some() { u64::MAX } else { committed };
         let core = Core {
             watchers: Watchers::new(committed),
             events: Vec::new(),
             dirty: false,
             ended: false,
             state,
-            committed,
+            progress: Progress::since(committed),
             full,
             fast,
         };
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
             work: Condvar::new(),
-            progress: watch::Sender::new(Progress::since(decided)),
             pipes: Pipes::default(),
             turn: AtomicU64::new(0),
         });
@@ -123,15 +119,15 @@ impl Server {
     /// What the look says.
     pub(crate) async fn look<T>(&self, look: impl Fn(&Tree) -> Result<T>) -> Result<T> {
         loop {
-            let (found, version) = {
-                let core = self.shared.core();
+            let (found, waiting) = {
+                let mut core = self.shared.core();
                 let (found, version) = core.state.tree.look(|tree| look(tree));
-                if version <= core.committed {
+                if version <= core.progress.committed() {
                     return found;
                 }
-                (found, version)
+                (found, core.progress.wait(version))
             };
-            if self.settled(version).await.is_ok() {
+            if told(waiting).await.is_ok() {
                 return found;
             }
             // What was seen was taken back: look again.
@@ -166,7 +162,7 @@ impl Server {
     ) -> Result<(Reply, T)> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let now_ms = now.map_or(0, |since| since.as_millis() as u64);
-        let (done, version, decided) = {
+        let (done, waiting) = {
             let mut core = self.shared.core();
             if core.full && grows(&action) && !by.kernel {
                 let text =
@@ -182,12 +178,13 @@ impl Server {
                 let then = then(&mut core.state.tree, &reply);
                 (reply, then)
             });
-            (done, version, version <= core.committed)
+            let open = version > core.progress.committed();
+            (done, open.then(|| core.progress.wait(version)))
         };
-        if !decided {
-            self.settled(version).await?;
+        match waiting {
+            None => done,
+            Some(waiting) => told(waiting).await.and(done),
         }
-        done
     }
 
     /// Makes what was just changed durable, or asks for it.
@@ -195,10 +192,10 @@ impl Server {
         let events = core.state.tree.take_events();
         if let Some(store) = &mut core.fast {
             store.commit(&core.state.write_down())?;
-            core.committed = core.state.tree.version();
             core.watchers.publish(events);
-            let committed = core.committed;
-            self.shared.progress.send_modify(|progress| progress.committed = committed);
+            // Nobody waits: whoever changes something here has the core until this is said.
+            let version = core.state.tree.version();
+            drop(core.progress.reach(version));
             return Ok(());
         }
         core.events.extend(events);
@@ -212,9 +209,14 @@ impl Server {
     /// # Errors
     /// Why it was taken back.
     pub(crate) async fn settled(&self, version: u64) -> Result<()> {
-        let mut progress = self.shared.progress.subscribe();
-        let decided = progress.wait_for(|progress| progress.committed >= version).await;
-        decided.map_err(|_| Error::new(Code::Unreachable, "this namespace ends"))?.fate(version)
+        let waiting = {
+            let mut core = self.shared.core();
+            match core.progress.fate(version) {
+                Some(fate) => return fate,
+                None => core.progress.wait(version),
+            }
+        };
+        told(waiting).await
     }
 
     /// The caller as the tree knows it.
@@ -228,6 +230,14 @@ impl Server {
             turn: self.shared.turn.fetch_add(1, Ordering::Relaxed),
         })
     }
+}
+
+/// Waits to be told the fate of a change.
+///
+/// # Errors
+/// Why it was taken back.
+async fn told(waiting: oneshot::Receiver<Result<()>>) -> Result<()> {
+    waiting.await.unwrap_or_else(|_| Err(Error::new(Code::Unreachable, "this namespace ends")))
 }
 
 /// Whether an action needs room.

@@ -4,6 +4,7 @@
 mod host;
 mod operations;
 mod scale;
+mod scratch;
 
 pub use scale::Scale;
 
@@ -16,6 +17,7 @@ use crate::report::{Report, histogram};
 use anyhow::{Context, Result};
 use host::{Host, Store, on_disk};
 use operations::{IN_FLIGHT, Operation, Worker};
+use scratch::Scratch;
 use sigmaos::stub::LinkClient;
 use sigmaos::{Code, Sigma, proto};
 use std::path::{Path, PathBuf};
@@ -48,8 +50,9 @@ pub struct Job {
 /// # Errors
 /// Where a part fails, saying which; where the state directory is in memory.
 pub async fn run(sigma: &Sigma, kernel: &proto::KernelInfo, job: &Job) -> Result<Report> {
-    let folder = Path::new(&kernel.state_dir);
-    on_disk(folder)?;
+    on_disk(Path::new(&kernel.state_dir))?;
+    let scratch = Scratch::take(Path::new(&kernel.state_dir))?;
+    let folder = scratch.path();
     let mut report = Report::new("ns");
     report.kernel(kernel);
     report.environment("operations", format!("{} of each kind, one after the other", job.count));
@@ -118,12 +121,11 @@ async fn rates(job: &Job, folder: &Path, report: &mut Report) -> Result<()> {
             }
         }
     }
-    let folder = tempfile::Builder::new().prefix("bench-ns-").tempdir_in(folder)?;
     let one = Load { count: job.count.div_ceil(10), warm_up: 10, in_flight: 1, bytes: BYTES };
-    let disk = Peer::measure(&job.peer, "fdatasync", &folder.path().join("disk"), &one)?.finish()?;
+    let disk = Peer::measure(&job.peer, "fdatasync", &folder.join("disk"), &one)?.finish()?;
     report.micros("fdatasync of one block", &disk.times);
     let batches = Load { count: job.count * 5, warm_up: IN_FLIGHT, in_flight: IN_FLIGHT, bytes: BYTES };
-    let redb = Peer::measure(&job.peer, "redb", &folder.path().join("redb"), &batches)?.finish()?;
+    let redb = Peer::measure(&job.peer, "redb", &folder.join("redb"), &batches)?.finish()?;
     report.row("fdatasync, one at a time", disk.rate(one.count), "/s");
     report.row("bare redb, batches of 64 puts", redb.rate(batches.count), "/s");
     report.promise(NS_PUT_FDATASYNC, durable_puts / disk.rate(one.count));

@@ -55,3 +55,32 @@ impl Lookout {
         let _ = pin!(tokio::task::yield_now()).poll(cx);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    /// Turns of a driver that reads a frame in the first, until it sleeps, and how long that takes.
+    async fn turns(busy: &BusyPoll) -> (usize, Duration) {
+        let (mut lookout, mut turns, begun) = (Lookout::default(), 0, Instant::now());
+        poll_fn(|cx| {
+            turns += 1;
+            lookout.look_on(busy, turns == 1, cx);
+            if lookout.until.is_some() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        (turns, begun.elapsed())
+    }
+
+    #[tokio::test]
+    async fn a_driver_looks_on_for_as_long_as_was_set() {
+        let busy = BusyPoll::default();
+        assert_eq!(turns(&busy).await.0, 1, "it sleeps at once unless that is set");
+        let time = Duration::from_millis(2);
+        busy.set(time);
+        let (turns, took) = turns(&busy).await;
+        assert!(turns > 1 && took >= time, "{turns} turns in {took:?}");
+    }
+}

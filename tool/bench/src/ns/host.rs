@@ -54,7 +54,7 @@ pub(crate) struct Host {
 impl Host {
     /// Starts the program `named` with a store below `folder`, and further arguments.
     pub(crate) async fn start(named: &Path, folder: &Path, store: Store, args: &[String]) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("bench-ns-").tempdir_in(folder)?;
+        let folder = tempfile::Builder::new().prefix("host-").tempdir_in(folder)?;
         let (ours, theirs) = Socket::pair().context("make a door")?;
         let mut command = Command::new(named);
         command.args(args).env_clear().stdin(Stdio::null()).stdout(Stdio::null());

@@ -3,6 +3,7 @@
 
 use super::Job;
 use super::host::{Host, Store};
+use super::scratch::Scratch;
 use crate::pin::{Pinned, placements};
 use crate::promise::{SCALE_CREATE, SCALE_GET, SCALE_WATCH, SCALE_WATCHES};
 use crate::report::{Report, histogram, mib};
@@ -50,7 +51,8 @@ impl Scale {
         report.environment("operations", format!("{} of each kind at each size", job.count));
         let most = (self.entries + self.watches + SPARE).to_string();
         let args = ["--entries".to_owned(), most];
-        let host = Host::start(&job.named, Path::new(&kernel.state_dir), Store::Memory, &args).await?;
+        let scratch = Scratch::take(Path::new(&kernel.state_dir))?;
+        let host = Host::start(&job.named, scratch.path(), Store::Memory, &args).await?;
         let place = *placements()?.first().context("a machine has a core")?;
         host.pin(place.server)?;
         let _pinned = Pinned::here(place.client)?;
