@@ -16,7 +16,7 @@ const NAMESPACE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("names
 const FACTS: TableDefinition<'_, &str, u64> = TableDefinition::new("facts");
 
 /// The format of the records that this build reads and writes.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// Bytes of the file that redb keeps in memory; the tree itself is in memory already.
 const CACHE_BYTES: usize = 4 << 20;

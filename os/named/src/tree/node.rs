@@ -43,6 +43,8 @@ pub(super) struct Node {
     pub(super) modified_ms: u64,
     /// The proc that it ends with.
     pub(super) lease: Option<Pid>,
+    /// The store keeps its contents in a record of their own.
+    pub(super) apart: bool,
     pub(super) body: Body,
 }
 
@@ -66,7 +68,7 @@ pub(super) struct Directory {
 impl Node {
     pub(super) fn new(place: Option<Place>, owner: Principal, perm: u32, body: Body) -> Self {
         let (version, modified_ms, lease) = (0, 0, None);
-        Self { place, linked: true, pins: 0, owner, perm, version, modified_ms, lease, body }
+        Self { place, linked: true, pins: 0, owner, perm, version, modified_ms, lease, apart: false, body }
     }
 
     pub(super) fn stat(&self, id: Id) -> Stat {

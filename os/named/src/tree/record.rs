@@ -2,8 +2,8 @@
 //!
 //! | key | value |
 //! |---|---|
-//! | `e`, number of the directory, name | the entry; a directory is a range of keys. The root is in directory 0, without a name |
-//! | `c`, number of the file | its contents |
+//! | `e`, number of the directory, name | the entry, with its contents where those are small; a directory is a range of keys. The root is in directory 0, without a name |
+//! | `c`, number of the file | its contents where they are large |
 //! | `f`, path | the epoch of the last election for a fenced path |
 //! | `m` | the last number of an entry and of a change |
 //!
@@ -22,6 +22,9 @@ use std::sync::Arc;
 
 /// What to write down: a value for each key, none where the key goes.
 pub type Batch = BTreeMap<Vec<u8>, Option<Bytes>>;
+
+/// Contents of at most so many bytes lie in the record of their entry: one record is written sooner than two.
+const TOGETHER: usize = 512;
 
 const ENTRY: u8 = b'e';
 const CONTENTS: u8 = b'c';
@@ -48,6 +51,8 @@ struct EntryRecord {
     target: String,
     #[prost(message, optional, tag = "9")]
     endpoint: Option<Endpoint>,
+    #[prost(bytes = "bytes", tag = "10")]
+    contents: Bytes,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -73,12 +78,19 @@ impl Tree {
             }
         }
         for id in &log.contents {
-            let node = self.nodes.get(id).filter(|node| node.linked);
-            let contents = node.and_then(|node| match &node.body {
-                Body::File(contents) if !contents.is_empty() => Some(contents.clone()),
+            let Some(node) = self.nodes.get_mut(id).filter(|node| node.linked) else {
+                batch.insert(contents_key(*id), None);
+                continue;
+            };
+            let apart = match &node.body {
+                Body::File(contents) if contents.len() > TOGETHER => Some(contents.clone()),
                 _ => None,
-            });
-            batch.insert(contents_key(*id), contents);
+            };
+            // What lies with the entry may have had a record of its own before.
+            let was_apart = std::mem::replace(&mut node.apart, apart.is_some());
+            if was_apart || node.apart {
+                batch.insert(contents_key(*id), apart);
+            }
         }
         for path in &log.fences {
             let epoch = self.fences.get(path).map(|epoch| Bytes::copy_from_slice(&epoch.to_be_bytes()));
@@ -124,12 +136,15 @@ impl Tree {
             }
         }
         for (id, bytes) in contents {
-            let node = tree.nodes.get_mut(&Id(id));
-            let lost = || Error::new(Code::Internal, format!("the contents of entry {id} belong to no file"));
-            match node.map(|node| &mut node.body) {
-                // A copy, since what a store hands out may share a larger buffer.
-                Some(Body::File(contents)) => *contents = Bytes::copy_from_slice(&bytes),
-                _ => return Err(lost()),
+            match tree.nodes.get_mut(&Id(id)) {
+                Some(Node { body: Body::File(contents), apart, .. }) => {
+                    // A copy, since what a store hands out may share a larger buffer.
+                    (*contents, *apart) = (Bytes::copy_from_slice(&bytes), true);
+                }
+                _ => {
+                    let text = format!("the contents of entry {id} belong to no file");
+                    return Err(Error::new(Code::Internal, text));
+                }
             }
         }
         tree.relink()?;
@@ -143,7 +158,8 @@ impl Tree {
         let (dir, name) = place.split_at_checked(8)?;
         let (dir, name) = (Id(number(dir)?), std::str::from_utf8(name).ok()?);
         let body = match record.kind() {
-            Kind::File => Body::File(Bytes::new()),
+            // A copy, as that of large ones.
+            Kind::File => Body::File(Bytes::copy_from_slice(&record.contents)),
             Kind::Directory => Body::Directory(Directory::default()),
             Kind::Symlink => Body::Symlink(record.target),
             Kind::Mount => Body::Mount(record.endpoint?),
@@ -209,12 +225,7 @@ impl Tree {
 
 fn record(id: Id, node: &Node) -> EntryRecord {
     let stat = node.stat(id);
-    let (target, endpoint) = match &node.body {
-        Body::Symlink(target) => (target.clone(), None),
-        Body::Mount(endpoint) => (String::new(), Some(endpoint.clone())),
-        _ => (String::new(), None),
-    };
-    EntryRecord {
+    let mut record = EntryRecord {
         id: id.0,
         kind: stat.kind,
         owner: stat.owner,
@@ -222,9 +233,15 @@ fn record(id: Id, node: &Node) -> EntryRecord {
         version: stat.version,
         modified_ms: stat.modified_ms,
         lease: stat.lease,
-        target,
-        endpoint,
+        ..EntryRecord::default()
+    };
+    match &node.body {
+        Body::Symlink(target) => record.target.clone_from(target),
+        Body::Mount(endpoint) => record.endpoint = Some(endpoint.clone()),
+        Body::File(contents) if contents.len() <= TOGETHER => record.contents = contents.clone(),
+        Body::File(_) | Body::Directory(_) | Body::Pipe => {}
     }
+    record
 }
 
 fn entry_key(dir: Id, name: &str) -> Vec<u8> {

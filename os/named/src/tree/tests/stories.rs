@@ -180,3 +180,32 @@ fn a_tree_holds_no_more_than_its_limits() {
     world.mount("/e", "m1", 1).unwrap();
     assert_eq!(world.tree.usage(), Usage { entries: 3, bytes: 0 });
 }
+
+/// Keys under which contents have records of their own.
+fn apart(kept: &BTreeMap<Vec<u8>, Bytes>) -> usize {
+    kept.keys().filter(|key| key.first() == Some(&b'c')).count()
+}
+
+#[test]
+fn contents_lie_with_their_entry_while_they_are_small() {
+    let mut world = World::new();
+    for (bytes, records) in [(512, 0), (513, 1), (2000, 1), (3, 0), (0, 0), (600, 1)] {
+        world.put("/file", &"x".repeat(bytes)).unwrap();
+        assert_eq!(apart(&world.kept), records, "{bytes} bytes");
+    }
+    world.remove("/file").unwrap();
+    assert_eq!(apart(&world.kept), 0);
+}
+
+/// The build before gave small contents records of their own, too.
+#[test]
+fn small_contents_that_were_kept_apart_are_read_and_brought_home() {
+    let mut world = World::new();
+    let (id, _) = world.put("/file", "").unwrap();
+    world.kept.insert([&b"c"[..], &id.0.to_be_bytes()].concat(), "old".into());
+    let records = world.kept.clone().into_iter().collect();
+    world.tree = Tree::read_back(Limits::default(), records).unwrap().unwrap();
+    assert_eq!(world.get("/file").as_deref(), Ok("old"));
+    world.put("/file", "new").unwrap();
+    assert_eq!(apart(&world.kept), 0);
+}
