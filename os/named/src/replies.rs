@@ -32,6 +32,8 @@ pub struct Replies {
     /// Sessions by the time of their last change.
     by_time: BTreeSet<(u64, Key)>,
     changed: BTreeSet<Key>,
+    /// An answer was kept that is not written down.
+    kept: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -107,6 +109,7 @@ impl Replies {
         }
         session.replies.insert(stamp.number, reply);
         self.changed.insert(key);
+        self.kept = true;
         self.forget_old(now_ms);
     }
 
@@ -140,8 +143,14 @@ impl Replies {
         dead.into_iter().for_each(|pid| self.end(pid));
     }
 
+    /// Whether an answer was kept since [`Replies::write_down`].
+    pub fn is_changed(&self) -> bool {
+        self.kept
+    }
+
     /// Adds to `batch` all that has changed since this was last called.
     pub fn write_down(&mut self, batch: &mut Batch) {
+        self.kept = false;
         for key in std::mem::take(&mut self.changed) {
             let record = self.sessions.get(&key).map(|session| Bytes::from(session.record().encode_to_vec()));
             let (pid, number) = key;

@@ -171,7 +171,7 @@ impl Server {
             }
             let done = core.state.apply(Change { by, now_ms, fences, action }, stamp);
             let version = core.state.tree.version();
-            if done.is_ok() {
+            if done.is_ok() && core.state.is_changed() {
                 self.written(&mut core)?;
             }
             let done = done.map(|reply| {

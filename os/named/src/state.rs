@@ -67,6 +67,12 @@ impl State {
         Ok(reply)
     }
 
+    /// Whether something has changed that cannot wait for the next change to be written down. What was merely forgotten of
+    /// a proc that ended can: where it is lost, it is forgotten again.
+    pub fn is_changed(&self) -> bool {
+        self.tree.is_changed() || self.replies.is_changed()
+    }
+
     /// All that has changed since this was last called.
     pub fn write_down(&mut self) -> Batch {
         let mut batch = Batch::new();

@@ -1,5 +1,6 @@
 //! A server with clients on sockets, as the kernel hands them to it.
 
+mod commits;
 mod full;
 mod requests;
 

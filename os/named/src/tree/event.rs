@@ -47,6 +47,16 @@ impl Tree {
         std::mem::take(&mut self.log.events)
     }
 
+    /// Whether there is something to tell or to write down.
+    pub fn is_changed(&self) -> bool {
+        let Log { events, nodes, contents, places, fences } = &self.log;
+        !(events.is_empty()
+            && nodes.is_empty()
+            && contents.is_empty()
+            && places.is_empty()
+            && fences.is_empty())
+    }
+
     pub(super) fn tell(&mut self, dir: Id, what: What) {
         let event = Event { dir, version: self.changes, what };
         self.log.events.push(event);
