@@ -10,6 +10,9 @@ const RESERVED: [&str; 3] = ["kernel", "root", "sigma"];
 /// The principal of a realm that a spawn inherits unless it names another.
 pub const DEFAULT_PRINCIPAL: &str = "owner";
 
+/// Who lays out the top of a realm's namespace. No proc acts as this one.
+pub const KERNEL_PRINCIPAL: &str = "kernel";
+
 /// A tenant: a namespace, its procs, its limits and its secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Realm(String);
@@ -44,6 +47,11 @@ impl Principal {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether this is [`KERNEL_PRINCIPAL`].
+    pub fn is_kernel(&self) -> bool {
+        self.0 == KERNEL_PRINCIPAL
     }
 }
 

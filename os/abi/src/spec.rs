@@ -7,7 +7,7 @@ use crate::limits::{
 };
 use crate::path::Path;
 use crate::proto;
-use crate::realm::Principal;
+use crate::realm::{KERNEL_PRINCIPAL, Principal};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -215,6 +215,11 @@ impl TryFrom<proto::ProcSpec> for ProcSpec {
         };
         let principal = match wire.principal.as_str() {
             "" => None,
+            KERNEL_PRINCIPAL => {
+                let text =
+                    format!("principal {KERNEL_PRINCIPAL}: no proc acts as the kernel; choose another");
+                return Err(Error::new(Code::Invalid, text));
+            }
             name => Some(Principal::parse(name)?),
         };
         let port = |port: u32| {
@@ -334,5 +339,6 @@ mod tests {
         check(proto::ProcSpec { publish: vec![65536], ..spec().into() }, "publish 65536");
         check(proto::ProcSpec { publish: (1..=9).collect(), ..spec().into() }, "at most 8");
         check(proto::ProcSpec { principal: "../x".into(), ..spec().into() }, "principal");
+        check(proto::ProcSpec { principal: "kernel".into(), ..spec().into() }, "no proc acts as the kernel");
     }
 }

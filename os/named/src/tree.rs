@@ -8,6 +8,7 @@
 //! - What the tree holds is counted exactly, removed but open files included, and never passes its [`Limits`].
 //! - A change leaves behind what there is to tell: events for those who watch, and what a store must write down. From what
 //!   was written down a tree can be made again.
+//! - What the kernel lays out stays where it is until the kernel moves it; see [`layout`].
 //! - Every change has a number, and a changed entry takes it as its version: versions never go back, not even where
 //!   a name is removed and made again.
 //!
@@ -23,6 +24,7 @@ mod change;
 mod event;
 mod fence;
 mod file;
+mod layout;
 mod lease;
 mod node;
 mod open;

@@ -1,4 +1,6 @@
 //! The top of a realm's namespace: laid out each time that its named comes up.
+//!
+//! Named keeps what is laid out where it is, and puts aside what it finds in its place.
 
 use super::Root;
 use crate::dial;
@@ -6,6 +8,7 @@ use crate::kernel::Kernel;
 use crate::session::operator_caller;
 use crate::supervise::Life;
 use sigma_abi::limits::DEFAULT_ENTRIES;
+use sigma_abi::realm::KERNEL_PRINCIPAL;
 use sigma_abi::{Code, Error, Path, Realm, Result, proto};
 use sigmaos::rpc::Device;
 use sigmaos::stub::{NamedControlClient, NamespaceClient};
@@ -18,6 +21,9 @@ use tokio::sync::watch;
 /// After a layout that failed though named serves, which is mostly for lack of room.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// The permissions of what is laid out: the realm reads it. What a mount leads to has its own.
+const LAID_OUT: u32 = 0o64;
+
 /// Who lays out the top of one realm's namespace.
 pub(super) struct Layout {
     kernel: Weak<Kernel>,
@@ -28,7 +34,8 @@ pub(super) struct Layout {
 
 impl Layout {
     pub(super) fn new(kernel: &Arc<Kernel>, realm: &Realm, laid_out: watch::Sender<Option<Root>>) -> Self {
-        let caller = operator_caller(kernel, Some(realm));
+        let principal = KERNEL_PRINCIPAL.to_owned();
+        let caller = proto::Caller { principal, ..operator_caller(kernel, Some(realm)) };
         Self { kernel: Arc::downgrade(kernel), realm: realm.clone(), caller, laid_out }
     }
 
@@ -87,7 +94,7 @@ async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result
         let directory = proto::CreateRequest {
             path: path.into(),
             kind: proto::Kind::Directory.into(),
-            perm: 0o66,
+            perm: LAID_OUT,
             ..Default::default()
         };
         root.create(directory).await?;
@@ -97,7 +104,7 @@ async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result
     for path in mounts {
         let endpoint = proto::Endpoint { machine: machine.to_owned(), pid: pid.to_owned(), generation: 0 };
         let request =
-            proto::MountRequest { path, perm: 0o66, endpoint: Some(endpoint), ..Default::default() };
+            proto::MountRequest { path, perm: LAID_OUT, endpoint: Some(endpoint), ..Default::default() };
         root.mount(request).await?;
     }
     Ok(())

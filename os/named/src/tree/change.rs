@@ -170,14 +170,16 @@ impl Tree {
             let text = format!("create {path}: a directory cannot be ephemeral, what is in it can");
             return Err(Error::new(Code::Invalid, text));
         }
-        let itself = exclusive || matches!(body, Body::Symlink(_));
+        let itself = exclusive || matches!(body, Body::Symlink(_)) || by.principal.is_kernel();
         let spot = self.walk(path, by, if itself { Last::Entry } else { Last::Follow })?;
+        let spot = if exclusive { spot } else { self.make_way(by, now_ms, spot, &body) };
         let Some(id) = spot.entry else { return self.make(by, now_ms, path, spot, new, body) };
         let same = match (&self.node(id).body, &body) {
             (Body::Symlink(old), Body::Symlink(new)) => old == new,
             (old, new) => std::mem::discriminant(old) == std::mem::discriminant(new),
         };
         if same && !exclusive {
+            self.take_over(by, now_ms, id, new.perm);
             return Ok(self.entry(id));
         }
         Err(exists(path).context(format!("create {}", body.noun())))
@@ -215,7 +217,11 @@ impl Tree {
         body: Body,
     ) -> Result<Reply> {
         debug_assert!(spot.entry.is_none() && Pick::parse(&spot.name).is_none());
-        self.quota.take_entry(path, body.bytes())?;
+        if by.principal.is_kernel() {
+            self.quota.take_for_kernel(body.bytes());
+        } else {
+            self.quota.take_entry(path, body.bytes())?;
+        }
         self.changes += 1;
         self.last_id += 1;
         let (id, place) = (Id(self.last_id), Place { dir: spot.dir, name: spot.name.into() });

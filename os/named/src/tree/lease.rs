@@ -25,6 +25,7 @@ impl Tree {
         }
         let spot = self.walk(path, by, Last::Entry)?;
         let body = Body::Mount(endpoint);
+        let spot = self.make_way(by, now_ms, spot, &body);
         let Some(id) = spot.entry else {
             self.may_change(spot.dir, by, path)?;
             let reply = self.insert(by, now_ms, path, spot, perm, body)?;

@@ -69,6 +69,12 @@ impl Quota {
         Ok(())
     }
 
+    /// Counts one more entry of the kernel's, which lays out a full realm too.
+    pub(super) fn take_for_kernel(&mut self, bytes: u64) {
+        self.usage.entries += 1;
+        self.usage.bytes += bytes;
+    }
+
     /// Counts what grows or shrinks from `old` to `new` bytes. Shrinking never fails.
     pub(super) fn resize(&mut self, what: impl std::fmt::Display, old: u64, new: u64) -> Result<()> {
         let bytes = self.usage.bytes - old + new;

@@ -25,6 +25,7 @@ impl Tree {
         if id == Id::ROOT {
             return Err(Error::new(Code::Invalid, "/ cannot be removed"));
         }
+        self.may_move(id, by, path)?;
         self.check_empty(id, path)?;
         self.may_change(dir, by, path)?;
         self.changes += 1;
@@ -67,6 +68,10 @@ impl Tree {
             let text = format!("rename {from} to {to}: a directory cannot move into itself");
             return Err(Error::new(Code::Invalid, text));
         }
+        self.may_move(id, by, from)?;
+        if let Some(replaced) = target.entry {
+            self.may_move(replaced, by, to)?;
+        }
         self.may_change(old_dir, by, from)?;
         self.may_change(target.dir, by, to)?;
         if let Some(replaced) = target.entry {
@@ -79,14 +84,20 @@ impl Tree {
             self.tell_gone(replaced);
             self.drop_if_unused(replaced);
         }
-        let place = Place { dir: target.dir, name: target.name.into() };
-        self.tell_moved(id, &place);
+        self.move_to(id, Place { dir: target.dir, name: target.name.into() }, now_ms);
+        Ok(self.entry(id))
+    }
+
+    /// Gives an entry another place, which must be free, and tells those who watch.
+    pub(super) fn move_to(&mut self, id: Id, to: Place, now_ms: u64) {
+        self.tell_moved(id, &to);
+        let from = self.node(id).place.as_ref().map(|place| place.dir);
+        let to_dir = to.dir;
         self.unlink(id);
-        self.link(id, place);
-        for changed in [id, old_dir, target.dir] {
+        self.link(id, to);
+        for changed in [Some(id), from, Some(to_dir)].into_iter().flatten() {
             self.touch(changed, now_ms);
         }
-        Ok(self.entry(id))
     }
 
     fn tell_moved(&mut self, id: Id, to: &Place) {

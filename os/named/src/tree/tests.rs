@@ -1,5 +1,6 @@
 //! A tree to play with, and the tests that do.
 
+mod layout;
 mod links;
 mod model;
 mod mounts;

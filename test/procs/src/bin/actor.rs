@@ -94,6 +94,29 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
             println!("{}", String::from_utf8_lossy(&sigma.get_file(rest).await?));
             Ok(())
         }
+        "remove" => sigma.remove(rest).await,
+        "rename" => {
+            let (from, to) = rest.split_once('=').unwrap_or((rest, ""));
+            sigma.rename(from, to).await
+        }
+        // PATH=PERM
+        "mkdir" => {
+            let (path, perm) = with_perm(rest)?;
+            sigma.create(path, Create::directory().perm(perm)).await.map(drop)
+        }
+        // PATH=PERM: an empty file.
+        "touch" => {
+            let (path, perm) = with_perm(rest)?;
+            sigma.create(path, Create::file().perm(perm)).await.map(drop)
+        }
+        // STEP: one that is `Denied`.
+        "denied" => {
+            let (word, rest) = rest.split_once(':').unwrap_or((rest, ""));
+            match Box::pin(step(sigma, child, word, rest)).await {
+                Err(error) if error.code == Code::Denied => Ok(()),
+                done => Err(Error::new(Code::Internal, format!("{word}:{rest} was not denied: {done:?}"))),
+            }
+        }
         // PATH: an ephemeral file there, for as long as this lives.
         "hold" => sigma.create(rest, Create::file().ephemeral()).await.map(drop),
         // PATH,FENCE: says its epoch when it is the leader.
@@ -142,6 +165,13 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
         }
         _ => Err(Error::new(Code::Invalid, format!("{word:?} is not a step that an actor knows"))),
     }
+}
+
+/// PATH=PERM, in octal digits.
+fn with_perm(text: &str) -> Result<(&str, u32)> {
+    let (path, perm) = text.split_once('=').unwrap_or((text, "66"));
+    let perm = u32::from_str_radix(perm, 8).map_err(|error| Error::new(Code::Invalid, error.to_string()))?;
+    Ok((path, perm))
 }
 
 /// MESSAGE,DATA
