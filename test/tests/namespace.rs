@@ -17,6 +17,36 @@ fn text(text: &str) -> Text {
     Text { text: text.into() }
 }
 
+/// A mount that was renamed, or made by way of a link, once led to nobody: its server knew it by another path.
+#[test]
+fn a_mount_is_reached_wherever_it_is() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let sigma = &tenant.sigma;
+        sigma.create_dir_all("/sn/deep").await.unwrap();
+        sigma.symlink("/sn/deep", "/link").await.unwrap();
+        let (server, _) = serve(&tenant, "/link/echo").await;
+        // Each of these is a client that has no connection yet.
+        let ask = async |path: &str| {
+            let echo: EchoClient =
+                within("the device", machine.client("a").client(&format!("{path}/rpc"))).await?;
+            within("an answer", echo.say(text("hello"))).await
+        };
+        assert_eq!(ask("/sn/deep/echo").await.unwrap(), text("hello"));
+        sigma.rename("/sn/deep/echo", "/elsewhere").await.unwrap();
+        assert_eq!(ask("/elsewhere").await.unwrap(), text("hello"));
+        // Another one at the old path is another one.
+        let (second, _) = serve(&tenant, "/link/echo").await;
+        assert_ne!(server, second);
+        tenant.kill(second).await;
+        tenant.wait_exit(second).await;
+        assert_eq!(ask("/elsewhere").await.unwrap(), text("hello"));
+        tenant.kill(server).await;
+        tenant.wait_exit(server).await;
+        assert!(ask("/elsewhere").await.is_err(), "nobody is there");
+    });
+}
+
 #[test]
 fn two_procs_call_each_other_by_path() {
     story(async |machine| {

@@ -53,7 +53,8 @@ pub(crate) async fn dial(kernel: &Arc<Kernel>, client: &Client, path: &Path) -> 
         let endpoint = resolved.endpoint.unwrap_or_default();
         let door = door_of(kernel, client, &mount, &endpoint)?;
         realm.handed.check(&door).map_err(|error| error.context(format!("the server of {mount}")))?;
-        introduce(&door, &mount, &client.caller)?
+        // Wherever the mount is now, its server knows it by the path of its own call.
+        introduce(&door, &Path::parse(&endpoint.mount)?, &client.caller)?
     };
     Ok(Dialled { mount: resolved.mount, rest: resolved.rest, socket })
 }

@@ -276,15 +276,17 @@ impl Namespace for Session {
 
     async fn mount(&self, request: Request<proto::MountRequest>) -> Result<Response<proto::Empty>> {
         let proto::MountRequest { path, perm, endpoint, fences, stamp } = request.message;
+        let path = Path::parse(&path)?;
         let own = proto::Endpoint {
             machine: self.caller.machine.clone(),
             pid: self.caller.pid.clone(),
             generation: self.caller.generation,
+            mount: path.to_string(),
         };
         // Only the kernel speaks for others; what anybody else says of itself is what the kernel wrote.
         let endpoint = endpoint.filter(|_| self.caller.kernel).unwrap_or(own);
         let pid: Pid = endpoint.pid.parse()?;
-        let action = Action::Mount { path: Path::parse(&path)?, perm, endpoint, pid };
+        let action = Action::Mount { path, perm, endpoint, pid };
         self.change(fences, stamp, action).await?;
         Ok(proto::Empty {}.into())
     }

@@ -123,6 +123,7 @@ fn closed(handle: u32) -> Error {
 /// The session of a door: learns who this proc is, and takes the connections that the kernel hands over.
 pub(crate) struct Doorkeeper {
     me: watch::Sender<Option<Arc<proto::Caller>>>,
+    /// By the path of the call that mounted; a rename of the mount does not change it.
     exports: Mutex<HashMap<Option<Path>, Exported>>,
     connections: Places,
     pub(crate) arrivals: Arrivals,
@@ -170,13 +171,24 @@ impl Doorkeeper {
             .ok_or_else(|| Error::new(Code::Unreachable, "the kernel has gone before it said who this is"))
     }
 
-    pub(crate) fn export(&self, mount: Option<Path>, server: Arc<dyn Accept>) {
+    /// Offers a server; returns the one in whose place it is.
+    fn export(&self, mount: Option<Path>, server: Arc<dyn Accept>) -> Option<Exported> {
         let exported = Exported { in_flight: Places::new(server.in_flight()), server };
-        self.exports.lock().unwrap_or_else(PoisonError::into_inner).insert(mount, exported);
+        self.exports.lock().unwrap_or_else(PoisonError::into_inner).insert(mount, exported)
     }
 
-    fn withdraw(&self, mount: &Path) {
-        self.exports.lock().unwrap_or_else(PoisonError::into_inner).remove(&Some(mount.clone()));
+    /// Offers a server for whatever this proc has not mounted.
+    pub(crate) fn export_all(&self, server: Arc<dyn Accept>) {
+        self.export(None, server);
+    }
+
+    /// Takes back an export that came to nothing.
+    fn withdraw(&self, mount: Path, before: Option<Exported>) {
+        let mut exports = self.exports.lock().unwrap_or_else(PoisonError::into_inner);
+        match before {
+            Some(before) => exports.insert(Some(mount), before),
+            None => exports.remove(&Some(mount)),
+        };
     }
 
     fn accept(&self, mount: &str, socket: OwnedFd) -> Result<()> {
@@ -241,7 +253,7 @@ impl Session for Doorkeeper {
 
 impl Sigma {
     /// Advertises `server` at `path` (the thesis' `Mount`), for as long as this proc lives: whoever opens a path below it
-    /// is connected to it.
+    /// is connected to it, also when the mount is renamed. Mounting by the same path again changes the server for both.
     ///
     /// ```
     /// # sigma_test::example(async |sigma| {
@@ -256,7 +268,7 @@ impl Sigma {
     /// `Quota`, `Unreachable`.
     pub async fn mount(&self, path: &str, server: impl Accept) -> Result<()> {
         let parsed = Path::parse(path).map_err(|error| error.context(format!("mount {path}")))?;
-        self.inner.keeper.export(Some(parsed.clone()), Arc::new(server));
+        let before = self.inner.keeper.export(Some(parsed.clone()), Arc::new(server));
         let mounted =
             self.change("mount", path, crate::mounts::Last::Entry, |namespace, rest, mark| async move {
                 let request = proto::MountRequest {
@@ -269,7 +281,7 @@ impl Sigma {
             });
         let mounted = mounted.await;
         if mounted.is_err() {
-            self.inner.keeper.withdraw(&parsed);
+            self.inner.keeper.withdraw(parsed, before);
         }
         mounted
     }

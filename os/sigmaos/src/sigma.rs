@@ -144,7 +144,7 @@ impl Sigma {
 
     /// Accepts every connection that the kernel hands to this server, whatever it is mounted at.
     pub fn accept_all(&self, server: Arc<dyn Accept>) {
-        self.inner.keeper.export(None, server);
+        self.inner.keeper.export_all(server);
     }
 
     /// Opens the rpc device at `path`, and makes of it the typed client that a `.proto` defined.

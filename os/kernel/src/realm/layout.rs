@@ -102,7 +102,8 @@ async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result
     let mounts =
         ["/bin".to_owned(), "/proc".to_owned(), format!("/ux/{machine}"), format!("/machine/{machine}")];
     for path in mounts {
-        let endpoint = proto::Endpoint { machine: machine.to_owned(), pid: pid.to_owned(), generation: 0 };
+        let endpoint =
+            proto::Endpoint { machine: machine.to_owned(), pid: pid.to_owned(), ..Default::default() };
         let request =
             proto::MountRequest { path, perm: LAID_OUT, endpoint: Some(endpoint), ..Default::default() };
         root.mount(request).await?;

@@ -98,8 +98,12 @@ fn call() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
             12 => ("Namespace.ReadDir", ReadDirRequest { path, after: other, limit: perm }.encode_to_vec()),
             13 => ("Namespace.ReadLink", PathRequest { path }.encode_to_vec()),
             14 => {
-                let endpoint =
-                    one.then(|| proto::Endpoint { machine: other, pid: "x".into(), generation: first });
+                let endpoint = one.then(|| proto::Endpoint {
+                    machine: other,
+                    pid: "x".into(),
+                    generation: first,
+                    ..Default::default()
+                });
                 ("Namespace.Mount", MountRequest { path, perm, endpoint, fences, stamp }.encode_to_vec())
             }
             15 => ("Namespace.Resolve", PathRequest { path }.encode_to_vec()),

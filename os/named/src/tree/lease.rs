@@ -35,6 +35,7 @@ impl Tree {
         };
         match (&self.node(id).body, self.node(id).lease) {
             (Body::Mount(_), Some(before)) if before == pid => {
+                self.quota.resize(path, self.node(id).body.bytes(), body.bytes())?;
                 self.node_mut(id).body = body;
                 self.changes += 1;
                 self.touch(id, now_ms);

@@ -100,7 +100,8 @@ impl Body {
         match self {
             Self::File(contents) => contents.len() as u64,
             Self::Symlink(target) => target.len() as u64,
-            Self::Directory(_) | Self::Mount(_) | Self::Pipe => 0,
+            Self::Mount(endpoint) => endpoint.mount.len() as u64,
+            Self::Directory(_) | Self::Pipe => 0,
         }
     }
 

@@ -13,7 +13,7 @@ pub const DEFAULT_BYTES: u64 = 256 << 20;
 pub struct Limits {
     /// Files, directories, symlinks and mounts, without the root.
     pub entries: u64,
-    /// Bytes of file contents and link targets.
+    /// Bytes of file contents, link targets, and the paths by which servers mounted.
     pub bytes: u64,
 }
 

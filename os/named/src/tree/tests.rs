@@ -99,8 +99,12 @@ impl World {
     }
 
     pub(super) fn mount(&mut self, at: &str, machine: &str, number: u64) -> Result<(Id, Stat)> {
-        let endpoint =
-            Endpoint { machine: machine.to_owned(), pid: pid(number).to_string(), generation: number };
+        let endpoint = Endpoint {
+            machine: machine.to_owned(),
+            pid: pid(number).to_string(),
+            generation: number,
+            ..Endpoint::default()
+        };
         self.entry(Action::Mount { path: path(at), perm: 0o44, endpoint, pid: pid(number) })
     }
 
