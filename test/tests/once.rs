@@ -10,7 +10,10 @@ use bytes::BytesMut;
 use prost::Message;
 use sigma_abi::frame::{Frame, Kind};
 use sigma_test::{Machine, Tenant, eventually, story, within};
-use sigmaos::proto::{CreateRequest, ElectRequest, PutRequest, RemoveRequest, RenameRequest, Stamp};
+use sigmaos::proto::{
+    CreateRequest, ElectRequest, MountRequest, OpenRequest, PutRequest, RemoveRequest, RenameRequest, Stamp,
+    WriteRequest,
+};
 use sigmaos::{Code, Error, Result, proto};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -172,5 +175,53 @@ fn a_change_whose_answer_was_lost_is_answered_and_not_carried_out_again() {
         sender.ask::<proto::Stat>("Namespace.Put", &next, b"").await.unwrap();
         let error = sender.ask::<proto::Elected>("Namespace.Elect", &elect, b"me").await.unwrap_err();
         assert_eq!(error.code, Code::Invalid, "its answer was taken: {error}");
+    });
+}
+
+#[test]
+fn a_mount_and_a_write_whose_answers_were_lost_are_not_carried_out_again() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let sigma = machine.client("a");
+        let mut sender = Sender { machine, tenant: &tenant, last: 0 };
+        let names = async || -> Vec<String> {
+            sigma.read_dir("/").await.unwrap().into_iter().map(|entry| entry.name).collect()
+        };
+
+        // A mount that somebody has removed meanwhile is not there again.
+        let mount =
+            MountRequest { path: "/here".into(), perm: 0o66, stamp: sender.stamp(), ..Default::default() };
+        let there = async || names().await.contains(&"here".to_owned());
+        sender.lose("Namespace.Mount", &mount, b"", there).await;
+        sigma.remove("/here").await.unwrap();
+        sender.ask::<proto::Empty>("Namespace.Mount", &mount, b"").await.unwrap();
+        assert!(!there().await);
+
+        // What was written in between stays.
+        sigma.put_file("/file", "....").await.unwrap();
+        let stamp = sender.stamp();
+        let write = async || {
+            let open = OpenRequest { path: "/file".into(), write: true, ..Default::default() };
+            let socket = sender.send("Namespace.Open", &open, b"").await;
+            let mut again = socket.try_clone().unwrap();
+            let opened = tokio::task::spawn_blocking(|| answer(socket)).await.unwrap()?;
+            let handle = opened.message::<proto::Opened>().unwrap().handle;
+            let write = WriteRequest { handle, stamp, ..Default::default() };
+            let frame = Frame::new(Kind::Call, 2, "Namespace.Write", &write);
+            again.write_all(&Frame { payload: "old".into(), ..frame }.encode()).ok()?;
+            Some(again)
+        };
+        let unread = eventually("a write is sent", write).await;
+        eventually("it is durable", async || {
+            (sigma.get_file("/file").await.unwrap() == "old.").then_some(())
+        })
+        .await;
+        machine.kill_9("named").await;
+        drop(unread);
+        sigma.put_file("/file", "new").await.unwrap();
+        let socket = eventually("the write is sent again", write).await;
+        let told = tokio::task::spawn_blocking(|| answer(socket)).await.unwrap().unwrap();
+        assert_eq!((told.kind, told.message::<proto::Written>().unwrap().length), (Kind::Reply, 3));
+        assert_eq!(sigma.get_file("/file").await.unwrap(), "new");
     });
 }

@@ -167,6 +167,17 @@ impl Device {
     }
 
     /// The same device with another deadline for each call; `None` waits for as long as the server lives.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::{Stat, WaitRequest};
+    /// let named = sigma.server("/").await?.deadline(Some(std::time::Duration::from_millis(1)));
+    /// let request = WaitRequest { path: "/never".into(), ..Default::default() };
+    /// let late = named.call::<Stat>("Namespace.Wait", &request, Default::default()).await;
+    /// assert_eq!(late.unwrap_err().code, sigmaos::Code::Deadline);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     #[must_use]
     pub fn deadline(&self, deadline: Option<Duration>) -> Self {
         Self { deadline, ..self.clone() }
@@ -177,6 +188,17 @@ impl Device {
     }
 
     /// Calls a method. Dropping the future cancels the call at the server.
+    ///
+    /// ```
+    /// # sigma_test::example(async |sigma| {
+    /// use sigmaos::proto::{Kind, PathRequest, Stat};
+    /// let named = sigma.server("/").await?;
+    /// let request = PathRequest { path: "/".into() };
+    /// let top = named.call::<Stat>("Namespace.Stat", &request, Default::default()).await?;
+    /// assert_eq!(top.message.kind(), Kind::Directory);
+    /// # sigmaos::Result::Ok(())
+    /// # });
+    /// ```
     ///
     /// # Errors
     /// What the service answers; `Deadline`; `Unreachable`, which says whether the call may have been carried out;
