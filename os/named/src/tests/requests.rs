@@ -135,8 +135,53 @@ fn sent() -> impl Strategy<Value = Sent> {
     ]
 }
 
-/// Sends all of it on one connection, without reading an answer, and waits for the end.
-async fn send(server: &Server, sent: Vec<Sent>) {
+/// What goes wrong with the bytes of a whole conversation.
+#[derive(Clone, Debug)]
+enum Edit {
+    Set(prop::sample::Index, u8),
+    Remove(prop::sample::Index, usize),
+    Repeat(prop::sample::Index, usize),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let at = any::<prop::sample::Index>;
+    prop_oneof![
+        4 => (at(), any::<u8>()).prop_map(|(at, byte)| Edit::Set(at, byte)),
+        1 => (at(), 1usize..200).prop_map(|(at, count)| Edit::Remove(at, count)),
+        1 => (at(), 1usize..200).prop_map(|(at, count)| Edit::Repeat(at, count)),
+    ]
+}
+
+/// What a client sends, mostly as it should be.
+fn conversation() -> impl Strategy<Value = (Vec<Sent>, Vec<Edit>)> {
+    let edits = prop_oneof![Just(Vec::new()), proptest::collection::vec(edit(), 1..4)];
+    (proptest::collection::vec(sent(), 0..60), edits)
+}
+
+fn spoil(wire: &mut Vec<u8>, edit: &Edit) {
+    let length = wire.len();
+    if length == 0 {
+        return;
+    }
+    let piece = |at: &prop::sample::Index, count: usize| {
+        let from = at.index(length);
+        from..length.min(from + count)
+    };
+    match edit {
+        Edit::Set(at, byte) => {
+            wire[at.index(length)] = *byte;
+        }
+        Edit::Remove(at, count) => drop(wire.drain(piece(at, *count))),
+        Edit::Repeat(at, count) => {
+            let piece = piece(at, *count);
+            let again = wire[piece.clone()].to_vec();
+            wire.splice(piece.end..piece.end, again);
+        }
+    }
+}
+
+/// Sends all of it on one connection, with what goes wrong, without reading an answer, and waits for the end.
+async fn send(server: &Server, sent: Vec<Sent>, edits: &[Edit]) {
     let socket = dial(server, 7);
     let mut wire = Vec::new();
     for (tag, one) in (1u32..).zip(sent) {
@@ -155,6 +200,7 @@ async fn send(server: &Server, sent: Vec<Sent>) {
             Sent::Bytes(bytes) => wire.extend_from_slice(&bytes),
         }
     }
+    edits.iter().for_each(|edit| spoil(&mut wire, edit));
     let (mut read, mut write) = socket.into_split();
     let writing = async {
         // A connection that ended in the middle takes no more.
@@ -169,11 +215,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, max_shrink_time: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_that_a_client_sends_harms_the_server(clients in proptest::collection::vec(proptest::collection::vec(sent(), 0..60), 1..4)) {
+    fn nothing_that_a_client_sends_harms_the_server(clients in proptest::collection::vec(conversation(), 1..4)) {
         block_on(async {
             let server = in_memory();
-            for sent in clients {
-                let ends = tokio::time::timeout(std::time::Duration::from_secs(10), send(&server, sent));
+            for (sent, edits) in clients {
+                let ends = tokio::time::timeout(std::time::Duration::from_secs(10), send(&server, sent, &edits));
                 assert!(ends.await.is_ok(), "the connection ends with its client");
                 server.shared.core().state.tree.check();
                 let other = NamespaceClient(client(&server, 8));
