@@ -56,8 +56,8 @@ fn the_end_of_a_proc_that_holds_nothing_is_not_written_down() {
             };
             let stamp = Stamp { session: 1, number: 1, done: 0 };
             // One that did nothing, one whose answers are kept, and one that holds something.
-            assert_eq!(apply(2, Some(stamp.clone()), put("/x", false)).await, 1);
-            assert_eq!(apply(2, Some(stamp.clone()), put("/x", false)).await, 0, "that is the same change");
+            assert_eq!(apply(2, Some(stamp), put("/x", false)).await, 1);
+            assert_eq!(apply(2, Some(stamp), put("/x", false)).await, 0, "that is the same change");
             assert_eq!(apply(3, None, put("/held", true)).await, 1);
             assert_eq!(apply(0, None, Action::Ended { pid: pid(1) }).await, 0);
             assert_eq!(apply(0, None, Action::Ended { pid: pid(2) }).await, 0);
