@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
-use sigma_test::{Machine, story};
+use sigma_test::{Machine, story, within};
 
 /// Runs a benchmark, and gives the names of its rows and of its promises.
 async fn bench(machine: &Machine, args: &[&str]) -> (Vec<String>, Vec<String>) {
@@ -30,7 +30,12 @@ fn has(names: &[String], words: &[&str]) {
 #[test]
 fn calls_are_measured_beside_a_socket_and_tonic() {
     story(async |machine| {
+        // What a benchmark that was killed has left once stood in the way of the next.
+        let tenant = machine.realm("default").await;
+        let left = tenant.spawn_lc(100, "echo poll /bench-rpc 0").await;
+        tenant.sigma.wait_start(left).await.unwrap();
         let (rows, promises) = bench(machine, &["rpc", "--count", "20"]).await;
+        assert!(within("the end of what was left", tenant.sigma.wait_exit(left)).await.unwrap().is_ok());
         has(&rows, &["ping-pong of 64 bytes p50", "call between procs p99", "tonic unary call sd"]);
         has(&rows, &["calls, 64 in flight", "1 MiB there and back", "thesis, one machine: SigmaOS mean"]);
         has(&promises, &["light call p50 / ping-pong p50", "light call p50 / tonic p50"]);

@@ -137,6 +137,7 @@ async fn rates(job: &Job, folder: &Path, report: &mut Report) -> Result<()> {
 async fn dial(sigma: &Sigma, job: &Job, placement: Placement, report: &mut Report) -> Result<()> {
     let contents = std::fs::read(&job.echo).with_context(|| format!("read {}", job.echo.display()))?;
     sigma.put_file("/bin/echo", contents).await?;
+    procs::end_left(sigma, "/bin/echo", SERVER).await?;
     let server = procs::start(sigma, "/bin/echo", &["serve".into(), SERVER.into()], placement.server).await?;
     let link = LinkClient(sigma.kernel().clone());
     let dial = async || link.dial_with(proto::DialRequest { path: SERVER.into() }, Default::default()).await;

@@ -54,6 +54,20 @@ pub(crate) async fn end(sigma: &Sigma, pid: Pid) -> Result<()> {
     Ok(())
 }
 
+/// Ends what a benchmark that was killed has left: procs of this program with this argument.
+///
+/// # Errors
+/// Where the kernel has gone.
+pub(crate) async fn end_left(sigma: &Sigma, binary: &str, arg: &str) -> Result<()> {
+    for proc in sigma.procs(false).await? {
+        let spec = proc.spec.unwrap_or_default();
+        if spec.binary == binary && spec.args.iter().any(|own| own == arg) {
+            end(sigma, proc.pid.parse()?).await?;
+        }
+    }
+    Ok(())
+}
+
 /// All that a proc says until its end, on standard output or error.
 ///
 /// # Errors

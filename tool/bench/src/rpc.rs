@@ -61,6 +61,7 @@ pub async fn run(sigma: &Sigma, kernel: &proto::KernelInfo, job: &Job) -> Result
     for (name, program) in [("echo", &job.echo), ("caller", &job.caller)] {
         let contents = std::fs::read(program).with_context(|| format!("read {}", program.display()))?;
         sigma.put_file(&format!("/bin/{name}"), contents).await?;
+        procs::end_left(sigma, &format!("/bin/{name}"), SERVER).await?;
     }
     let mut report = Report::new("rpc");
     report.kernel(kernel);
