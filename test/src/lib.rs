@@ -5,6 +5,7 @@
 //! - A story that waits too long fails, and shows the kernel's log.
 //! - After each story nothing is left of its machine: no process, no control group, no mount.
 
+mod compile;
 mod example;
 pub mod followed;
 pub mod history;
@@ -15,6 +16,7 @@ pub mod raw;
 mod story;
 mod tenant;
 
+pub use compile::compiled;
 pub use example::example;
 pub use machine::{Machine, Said};
 pub use python::{python, script};

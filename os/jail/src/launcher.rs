@@ -60,7 +60,14 @@ pub(crate) fn run(ends: Ends, groups: &[File], last: Option<&mut Last>, options:
         prepare(options, last)
     });
     let result = prepared.and_then(|prepared| match wait()? {
-        Some((launch, binary, notify)) => launch_it(&launch, &binary, notify.as_ref(), prepared).map(Some),
+        Some((launch, binary, notify)) => {
+            let failed = launch_it(&launch, &binary, notify.as_ref(), prepared);
+            if let Some(notify) = notify {
+                // The pipe closes with this process, as it does when a program is executed: the byte tells them apart.
+                let _ = File::from(notify).write(b"0");
+            }
+            failed.map(Some)
+        }
         None => Ok(None),
     });
     let code = match result {

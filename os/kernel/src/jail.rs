@@ -37,6 +37,8 @@ pub(crate) struct Launcher {
     stderr: OwnedFd,
     /// Drives the door.
     driver: JoinHandle<()>,
+    /// Closes when all is heard that was said on it.
+    heard: watch::Receiver<()>,
 }
 
 /// The jail of one realm on this machine.

@@ -101,6 +101,8 @@ pub(crate) struct Running {
     pub(crate) door: Option<Connection>,
     pub(crate) slot: Option<Slot>,
     pub(crate) stdin: Option<Arc<tokio::sync::Mutex<Option<Sender>>>>,
+    /// Closes when all is heard that was said on its door.
+    pub(crate) heard: watch::Receiver<()>,
 }
 
 /// When each step of a start was reached.

@@ -3,7 +3,7 @@
 use super::{Jail, Launcher, launch};
 use crate::cgroup::Slot;
 use crate::kernel::Kernel;
-use crate::proc::End;
+use crate::proc::{End, Proc};
 use crate::session;
 use crate::supervise::{Program, hangs};
 use sigma_abi::frame::Frame;
@@ -26,6 +26,9 @@ const END_DEADLINE: Duration = Duration::from_secs(2);
 /// A jail that has not answered for so long hangs: it waits for no disk, and for nobody but its kernel. What ends in it is not told
 /// meanwhile, and nothing can be ended.
 const HUNG_AFTER: Duration = Duration::from_secs(10);
+
+/// How long the end of a proc waits for the end of its door, which the system has closed before.
+const HEAR_DEADLINE: Duration = Duration::from_secs(1);
 
 pub(super) async fn supervise(
     kernel: Arc<Kernel>,
@@ -181,7 +184,29 @@ impl Control {
                 (Some(code), _) => End::ExitCode(code),
                 (None, signal) => End::Signal(signal.unwrap_or(9)),
             };
-            self.kernel.exited(&proc, end);
+            hear_out(&self.kernel, &proc, end);
+        }
+    }
+}
+
+/// Ends a proc when all is heard that it, or the launcher in its place, said on its door: that came before its end, but by
+/// another socket.
+fn hear_out(kernel: &Arc<Kernel>, proc: &Arc<Proc>, end: End) {
+    let mut inner = proc.lock();
+    let heard = inner.running.as_ref().map(|running| running.heard.clone());
+    match heard.filter(|heard| heard.has_changed().is_ok()) {
+        None => {
+            drop(inner);
+            kernel.exited(proc, end);
+        }
+        Some(mut heard) => {
+            let (kernel, proc) = (Arc::clone(kernel), Arc::clone(proc));
+            inner.tasks.spawn(async move {
+                if tokio::time::timeout(HEAR_DEADLINE, heard.changed()).await.is_err() {
+                    tracing::warn!(pid = %proc.pid, "the door of a proc that has ended stays open");
+                }
+                kernel.exited(&proc, end);
+            });
         }
     }
 }
@@ -196,12 +221,14 @@ fn with_door(
     let door = std::os::unix::net::UnixStream::from(door);
     door.set_nonblocking(true)?;
     let (owner, driver) = session::door(kernel, UnixStream::from_std(door)?);
+    let (open, heard) = watch::channel(());
     let driver = tokio::spawn(async move {
+        let _open = open;
         driver.await;
     });
     // One that has ended meanwhile has no number.
     let os_pid = os_pid(&pidfd).unwrap_or(0);
-    Ok(Launcher { process, os_pid, owner, slot, stdin, stdout, stderr, driver })
+    Ok(Launcher { process, os_pid, owner, slot, stdin, stdout, stderr, driver, heard })
 }
 
 /// A launcher's process as the machine numbers it.

@@ -44,6 +44,7 @@ pub(super) fn launch(kernel: &Arc<Kernel>, proc: &Arc<Proc>, mut launcher: Launc
                     door: launcher.owner.connection.get().cloned(),
                     slot: Some(slot),
                     stdin: None,
+                    heard: launcher.heard,
                 });
             }
         }
@@ -83,6 +84,7 @@ fn run(proc: &Arc<Proc>, launcher: Launcher, executed: Option<OwnedFd>) {
         door: launcher.owner.connection.get().cloned(),
         slot: launcher.slot,
         stdin: stdin.flatten().map(|sender| Arc::new(Mutex::new(Some(sender)))),
+        heard: launcher.heard,
     });
     for (pipe, stream) in [(launcher.stdout, &proc.stdout), (launcher.stderr, &proc.stderr)] {
         copy(&mut inner.tasks, pipe, stream);
@@ -95,11 +97,10 @@ fn run(proc: &Arc<Proc>, launcher: Launcher, executed: Option<OwnedFd>) {
     if let Some(executed) = executed {
         let proc = Arc::clone(proc);
         inner.tasks.spawn(async move {
-            if let Ok(mut pipe) = Receiver::from_owned_fd(executed) {
-                // It closes when the program is executed, or when the launcher has failed, which it then says.
-                let _ = pipe.read(&mut [0; 1]).await;
-            }
-            if proc.lock().not_started.is_none() {
+            // It closes when the program is executed; a launcher that has failed writes a byte before.
+            if let Ok(mut pipe) = Receiver::from_owned_fd(executed)
+                && let Ok(0) = pipe.read(&mut [0; 1]).await
+            {
                 proc.started();
             }
         });
