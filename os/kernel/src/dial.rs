@@ -18,7 +18,14 @@ use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
+
+/// How long a caller waits for a server that does not take the connections that it was handed.
+const TAKE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Between two looks at such a server.
+const TAKE_PAUSE: Duration = Duration::from_millis(1);
 
 /// The caller's end of a new connection, and what it leads to.
 #[derive(Debug)]
@@ -44,17 +51,17 @@ pub(crate) async fn dial(kernel: &Arc<Kernel>, client: &Client, path: &Path) -> 
         if let Some(proc) = &client.proc {
             proc.meets_named();
         }
-        introduce(&realm.root().await?.door, &mount, &client.caller)?
+        introduce_in_turn(&realm.root().await?.door, &mount, &client.caller).await?
     } else if let Some(tree) = own_tree(kernel, &realm, &mount) {
         serve_here(&*tree, &client.caller, realm.binaries().connect()?)?
     } else if realm.is_ux(kernel, &mount) {
-        introduce(&realm.ux(kernel)?.door().await?, &mount, &client.caller)?
+        introduce_in_turn(&realm.ux(kernel)?.door().await?, &mount, &client.caller).await?
     } else {
         let endpoint = resolved.endpoint.unwrap_or_default();
         let door = door_of(kernel, client, &mount, &endpoint)?;
         realm.handed.check(&door).map_err(|error| error.context(format!("the server of {mount}")))?;
         // Wherever the mount is now, its server knows it by the path of its own call.
-        introduce(&door, &Path::parse(&endpoint.mount)?, &client.caller)?
+        introduce_in_turn(&door, &Path::parse(&endpoint.mount)?, &client.caller).await?
     };
     Ok(Dialled { mount: resolved.mount, rest: resolved.rest, socket })
 }
@@ -81,6 +88,19 @@ fn door_of(kernel: &Kernel, client: &Client, mount: &Path, endpoint: &proto::End
     // What an earlier life of it advertised is not the business of this one.
     let door = proc.door().filter(|_| endpoint.generation == u64::from(proc.restarts()));
     door.ok_or_else(dead)
+}
+
+/// As [`introduce`], for callers that are many at once: a server that has yet to take those before is given some time.
+async fn introduce_in_turn(server: &Connection, mount: &Path, caller: &proto::Caller) -> Result<OwnedFd> {
+    let begun = Instant::now();
+    loop {
+        match introduce(server, mount, caller) {
+            Err(error) if error.code == Code::Busy && begun.elapsed() < TAKE_DEADLINE => {}
+            introduced => return introduced,
+        }
+        // Nothing tells when the other side of a socket has read.
+        tokio::time::sleep(TAKE_PAUSE).await;
+    }
 }
 
 /// Makes a connection, says on it who each side is, and hands one end to the server.

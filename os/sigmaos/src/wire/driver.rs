@@ -282,6 +282,12 @@ impl Driver {
         self.bytes_in_flight > MAX_IN_FLIGHT_BYTES
     }
 
+    /// Writes what was answered in this turn: a peer that has said its last may still read.
+    fn last_words(&self) {
+        // One that has gone altogether has lost nothing.
+        let _ = self.shared.lock().out.flush(&self.shared.socket);
+    }
+
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         self.shared.driver.register(cx.waker());
         let (released, last_call) = {
@@ -330,6 +336,7 @@ impl Future for Driver {
             // The reason is a courtesy; a peer that does not read it has lost nothing.
             let _ = this.shared.send(Frame::new(Kind::Bye, 0, "", &failure), Vec::new());
         }
+        this.last_words();
         this.shared.close(error.clone());
         Poll::Ready(error)
     }
