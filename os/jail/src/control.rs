@@ -35,6 +35,11 @@ impl Control {
         // SAFETY: descriptor 3 is the jail's by the contract of its command line, and this is called once. Where
         // there is none, every use of it fails with EBADF.
         let socket = unsafe { OwnedFd::from_raw_fd(FD) };
+        Self::over(socket)
+    }
+
+    /// The conversation over another socket.
+    pub(crate) fn over(socket: OwnedFd) -> Self {
         Self { socket: Some(socket), received: BytesMut::new(), fds: VecDeque::new() }
     }
 
@@ -137,6 +142,11 @@ pub(crate) fn send(
 
 fn write(socket: RawFd, mut frame: Frame, fds: &[RawFd]) -> io::Result<()> {
     frame.fds = fds.len() as u8;
+    send_frame(socket, frame, fds)
+}
+
+/// Sends a frame of any kind.
+pub(crate) fn send_frame(socket: RawFd, frame: Frame, fds: &[RawFd]) -> io::Result<()> {
     let wire = frame.encode();
     let (mut rest, mut fds) = (&wire[..], fds);
     while !rest.is_empty() {

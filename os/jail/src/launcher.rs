@@ -87,11 +87,12 @@ pub(crate) fn run(ends: Ends, groups: &[File], last: Option<&mut Last>, options:
 pub(crate) fn at_once(
     launch: &Launch,
     binary: &OwnedFd,
+    ends: Ends,
     groups: &[File],
     last: Option<&mut Last>,
     options: &Options,
 ) -> ! {
-    let prepared = join(groups).and_then(|()| prepare(options, last));
+    let prepared = connect(&ends, groups).and_then(|()| prepare(options, last));
     let Err(Failed { step, error }) = prepared.and_then(|prepared| launch_it(launch, binary, None, prepared));
     eprintln!("jail: {step}: {error}");
     // SAFETY: as above.
@@ -102,17 +103,23 @@ fn step<T>(step: &'static str, result: io::Result<T>) -> Result<T, Failed> {
     result.map_err(|error| Failed { step, error })
 }
 
-/// Puts the door at 3 and the pipes at 0 to 2, joins the control groups, and closes all that the jail had open.
+/// Connects this process, and closes all that the jail had open.
 fn arrange(ends: Ends, groups: &[File]) -> Result<(), Failed> {
+    connect(&ends, groups)?;
+    // The numbers are closed below, all at once.
+    std::mem::forget(ends);
+    step("closing descriptors", sys::close_from(DOOR_FD + 1))
+}
+
+/// Puts the door at 3 and the pipes at 0 to 2, and joins the control groups.
+fn connect(ends: &Ends, groups: &[File]) -> Result<(), Failed> {
     // The door comes first, so that whatever fails next can be told.
     step("door", sys::duplicate(&ends.door, DOOR_FD))?;
     join(groups)?;
     for (number, end) in [&ends.input, &ends.output, &ends.errors].into_iter().enumerate() {
         step("standard streams", sys::duplicate(end, number as i32))?;
     }
-    // The numbers are closed below, all at once.
-    std::mem::forget(ends);
-    step("closing descriptors", sys::close_from(DOOR_FD + 1))
+    Ok(())
 }
 
 /// Joins control groups by their files of processes. One that moves itself, which "0" says, holds up nobody; moving another
@@ -144,7 +151,10 @@ fn rehearse() {
     {
         let strings = (c_strings(&launch.args), c_strings(&launch.env));
         std::hint::black_box(&strings);
+        // exec lets go of all at once, which is cheaper than page by page.
+        std::mem::forget((launch, strings));
     }
+    std::mem::forget(wire);
 }
 
 /// Waits for the launch. `None`: sigmad no longer wants this launcher.

@@ -41,27 +41,12 @@ impl Pool {
     /// # Errors
     /// Those of clone and of making descriptors; nothing is left over then, and it may be tried again.
     pub(crate) fn make(&mut self, options: &Options, groups: &[File]) -> io::Result<Made> {
-        let (door, their_door) = sys::socket_pair()?;
-        take_no_descriptors(&door)?;
-        let (their_input, input) = sys::pipe()?;
-        let (output, their_output) = sys::pipe()?;
-        let (errors, their_errors) = sys::pipe()?;
-        let mut pidfd = -1;
-        // SAFETY: without CLONE_VM this is fork: the child goes on with a copy of everything, and this process has one
-        // thread. With CLONE_PIDFD the third argument is where the descriptor is written.
-        let process = check(unsafe {
-            libc::syscall(libc::SYS_clone, LAUNCHER as u64, 0usize, &raw mut pidfd, 0usize, 0usize)
-        })?;
-        if process == 0 {
-            let ends =
-                Ends { door: their_door, input: their_input, output: their_output, errors: their_errors };
-            launcher::run(ends, groups, self.last.as_mut(), options);
-        }
-        // SAFETY: the kernel has just made this descriptor for us.
-        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-        let process = process as i32;
-        self.live.insert(process);
-        Ok(Made { process, door, pidfd, input, output, errors })
+        let made = match clone()? {
+            Cloned::Child(ends) => launcher::run(ends, groups, self.last.as_mut(), options),
+            Cloned::Jail(made) => made,
+        };
+        self.live.insert(made.process);
+        Ok(made)
     }
 
     /// Signals a child that has not been reaped. One that just ended is not an error.
@@ -100,6 +85,37 @@ impl Pool {
             peak_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) << 10,
         })
     }
+}
+
+/// Which of the two processes this is.
+pub(crate) enum Cloned {
+    Child(Ends),
+    Jail(Made),
+}
+
+/// Clones a process, and makes what connects it.
+///
+/// # Errors
+/// As [`Pool::make`].
+pub(crate) fn clone() -> io::Result<Cloned> {
+    let (door, their_door) = sys::socket_pair()?;
+    take_no_descriptors(&door)?;
+    let (their_input, input) = sys::pipe()?;
+    let (output, their_output) = sys::pipe()?;
+    let (errors, their_errors) = sys::pipe()?;
+    let mut pidfd = -1;
+    // SAFETY: without CLONE_VM this is fork: the child goes on with a copy of everything, and this process has one
+    // thread. With CLONE_PIDFD the third argument is where the descriptor is written.
+    let process = check(unsafe {
+        libc::syscall(libc::SYS_clone, LAUNCHER as u64, 0usize, &raw mut pidfd, 0usize, 0usize)
+    })?;
+    if process == 0 {
+        let ends = Ends { door: their_door, input: their_input, output: their_output, errors: their_errors };
+        return Ok(Cloned::Child(ends));
+    }
+    // SAFETY: the kernel has just made this descriptor for us.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Cloned::Jail(Made { process: process as i32, door, pidfd, input, output, errors }))
 }
 
 /// Refuses descriptors that come in at this end, where the kernel can: a proc must not fill sigmad with them.

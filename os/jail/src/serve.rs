@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::options::Options;
 use crate::pool::Pool;
 use crate::seccomp::filter::Last;
+use crate::signals;
 use crate::sys::retry;
 use sigma_abi::frame::{Frame, Kind};
 use sigma_abi::proto::{Class, JailReady, KillLauncher, LauncherReady, MakeLauncher};
@@ -96,7 +97,7 @@ fn serve_until_stopped(
             }
         }
         if reap {
-            drain(ended);
+            signals::drain(ended);
             while let Some(exited) = pool.reap() {
                 control.notify("Jail.Exited", &exited, &[])?;
             }
@@ -153,11 +154,4 @@ fn wait(control: &Control, ended: &OwnedFd, timeout_ms: i32) -> Result<(bool, bo
     retry(|| unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout_ms) })
         .map_err(Error::plain("waiting for sigmad"))?;
     Ok((polled[0].revents != 0, polled[1].revents != 0))
-}
-
-/// Empties the signal descriptor: one SIGCHLD may stand for many children, so all are looked for anyway.
-fn drain(ended: &OwnedFd) {
-    let mut bytes = [0u8; 512];
-    // SAFETY: pointer and length are those of the array; the descriptor does not block.
-    unsafe { libc::read(ended.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) };
 }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::sys::check;
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::{mem, ptr};
 
 /// The greatest signal number of Linux.
@@ -33,6 +33,13 @@ pub(crate) fn child_ended() -> Result<OwnedFd, Error> {
         .map_err(Error::plain("making a descriptor for SIGCHLD"))?;
     // SAFETY: the kernel has just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Empties that descriptor: one SIGCHLD may stand for many children, so all are looked for anyway.
+pub(crate) fn drain(ended: &OwnedFd) {
+    let mut bytes = [0u8; 512];
+    // SAFETY: pointer and length are those of the array; the descriptor does not block.
+    unsafe { libc::read(ended.as_raw_fd(), bytes.as_mut_ptr().cast(), bytes.len()) };
 }
 
 fn child_set() -> libc::sigset_t {

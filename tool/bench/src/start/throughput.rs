@@ -1,7 +1,7 @@
 //! `sigma bench start --throughput`: how many procs a second are spawned, run and reaped.
 //!
-//! Beside two loops on the same cores: bare processes, and processes with every layer of the sandbox (`jail --bare`), both
-//! without kernel, wire and records.
+//! Beside two loops on the same cores: bare processes, and processes with every layer of the sandbox, which run the same
+//! program and have their calls answered with nothing (`jail --bare`).
 
 use super::{Bench, NOOP};
 use crate::floor;
@@ -9,7 +9,7 @@ use crate::kernel_processes::{self, memory_bytes};
 use crate::promise::{THROUGHPUT_BARE, THROUGHPUT_FLOOR};
 use crate::report::Report;
 use anyhow::{Context, Result, ensure};
-use sigma_abi::limits::{LEAST_MCPU, LEAST_MEMORY};
+use sigma_abi::limits::{DEFAULT_MEMORY, LEAST_MCPU, LEAST_MEMORY};
 use sigmaos::{ProcSpec, Realm, Sigma};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,9 @@ const WARM_UP: usize = 400;
 
 /// Where control groups are mounted, by every convention.
 const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Tasks that each may have, as a proc.
+const MAX_TASKS: u32 = 512;
 
 /// A uid that no realm has: the kernel gives out later ones.
 const BARE_UID: &str = "1879000000";
@@ -41,11 +44,13 @@ pub async fn run(bench: &Bench<'_>, count: usize) -> Result<Report> {
     bench.sigma.put_file(NOOP, fs::read(&bench.noop)?).await?;
     spawn_all(bench, WARM_UP).await?;
     let ours = spawn_all(bench, count).await?;
-    let with_layers = bare(bench, count)?;
+    let with_layers = bare(bench, &bench.noop, count)?;
+    let only_layers = bare(bench, &bench.tiny, count)?;
     let tiny = floor::throughput(&bench.tiny, count, SPAWNERS)?;
     let same = floor::throughput(&bench.noop, count, SPAWNERS)?;
     report.row("procs spawned, run and reaped", ours, "1/s");
     report.row("bare loop with the same layers, same program", with_layers, "1/s");
+    report.row("the same of a program that just ends", only_layers, "1/s");
     report.row("floor: vfork, exec, exit, wait", tiny, "1/s");
     report.row("the same of the proc's program", same, "1/s");
     report.row("procs / bare loop", 100.0 * ours / with_layers, "%");
@@ -79,20 +84,26 @@ async fn spawn_all(bench: &Bench<'_>, count: usize) -> Result<f64> {
 }
 
 /// The bare loop, with as many procs at a time and in control groups of its own.
-fn bare(bench: &Bench<'_>, count: usize) -> Result<f64> {
+fn bare(bench: &Bench<'_>, program: &Path, count: usize) -> Result<f64> {
     let groups = Groups::make(&bench.kernel.cgroups)?;
     let uid = if rustix::process::geteuid().is_root() { BARE_UID } else { "none" };
     let mut command = Command::new(&bench.jail);
-    command.arg("--bare").arg(count.to_string()).arg(uid).arg(&bench.noop).args(&groups.places);
+    command.arg("--bare").arg(count.to_string()).arg(uid).arg(program).args(&groups.places);
     let output = command.output().context("run the bare loop of the jail")?;
     ensure!(output.status.success(), "the bare loop: {}", String::from_utf8_lossy(&output.stderr));
     let nanoseconds: f64 = String::from_utf8_lossy(&output.stdout).trim().parse().context("its time")?;
     Ok(count as f64 / (nanoseconds / 1e9))
 }
 
-/// Control groups for the bare loop, one a place. They are removed when this is dropped.
+/// A file of a control group, and what is written to it.
+type Setting = (&'static str, String);
+
+/// Where the controllers of a version are mounted, and what is set there: of the group above all places, and of each place.
+type Hierarchy = (&'static str, Vec<Setting>, Vec<Setting>);
+
+/// Control groups for the bare loop, one a place, with the limits of best-effort procs. They are removed when this is dropped.
 struct Groups {
-    /// Those of each place.
+    /// In the order in which they were made: those above first.
     all: Vec<PathBuf>,
     /// The arguments that name them.
     places: Vec<String>,
@@ -101,30 +112,50 @@ struct Groups {
 impl Groups {
     /// Makes groups where the kernel has them.
     fn make(cgroups: &str) -> Result<Self> {
-        let (hierarchies, file): (&[&str], _) = match cgroups {
-            "v1" => (&["cpu", "memory", "pids"], "tasks"),
-            "v2" => (&[""], "cgroup.procs"),
+        let set = |file, value: &dyn ToString| (file, value.to_string());
+        let (idle, tasks) = (set("cpu.idle", &1), set("pids.max", &MAX_TASKS));
+        let (hierarchies, file): (Vec<Hierarchy>, _) = match cgroups {
+            "v1" => {
+                let memory = set("memory.limit_in_bytes", &DEFAULT_MEMORY);
+                let cpu = ("cpu", vec![idle], vec![]);
+                (vec![cpu, ("memory", vec![], vec![memory]), ("pids", vec![], vec![tasks])], "tasks")
+            }
+            "v2" => {
+                let control = set("cgroup.subtree_control", &"+cpu +memory +pids");
+                let memory = set("memory.max", &DEFAULT_MEMORY);
+                (vec![("", vec![control, idle], vec![memory, tasks])], "cgroup.procs")
+            }
             _ => return Ok(Self { all: Vec::new(), places: vec!["-".to_owned(); SPAWNERS] }),
         };
         let mut groups = Self { all: Vec::new(), places: Vec::new() };
-        for place in 0..SPAWNERS {
-            let name = format!("sigmaos-bare-{}-{place}", std::process::id());
-            let mut files = Vec::new();
-            for hierarchy in hierarchies {
-                let group = Path::new(CGROUPS).join(hierarchy).join(&name);
-                fs::create_dir(&group).with_context(|| format!("make {}", group.display()))?;
-                files.push(group.join(file).display().to_string());
-                groups.all.push(group);
+        let mut entrances = vec![Vec::new(); SPAWNERS];
+        for (hierarchy, above, of_each) in hierarchies {
+            let top = Path::new(CGROUPS).join(hierarchy).join(format!("sigmaos-bare-{}", std::process::id()));
+            groups.add(top.clone(), &above)?;
+            for (place, entrances) in entrances.iter_mut().enumerate() {
+                let group = top.join(place.to_string());
+                groups.add(group.clone(), &of_each)?;
+                entrances.push(group.join(file).display().to_string());
             }
-            groups.places.push(files.join(","));
         }
+        groups.places = entrances.iter().map(|entrances| entrances.join(",")).collect();
         Ok(groups)
+    }
+
+    fn add(&mut self, group: PathBuf, settings: &[Setting]) -> Result<()> {
+        fs::create_dir(&group).with_context(|| format!("make {}", group.display()))?;
+        self.all.push(group.clone());
+        for (file, value) in settings {
+            let file = group.join(file);
+            fs::write(&file, value).with_context(|| format!("write {}", file.display()))?;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        for group in &self.all {
+        for group in self.all.iter().rev() {
             if let Err(error) = fs::remove_dir(group) {
                 eprintln!("cannot remove {}: {error}", group.display());
             }
