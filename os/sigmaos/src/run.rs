@@ -2,6 +2,7 @@
 
 use crate::{Sigma, Status, door};
 use std::fmt::Display;
+use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
 /// Exit code of a proc that was not started by SigmaOS, or whose kernel has gone.
@@ -24,6 +25,9 @@ pub fn main<E: Display>(body: impl AsyncFnOnce(Sigma) -> Result<(), E>) -> ExitC
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot make the runtime: {error}")),
     };
+    // What it holds goes with the process, at once. Taking it down bit by bit, after the kernel was told of the end, would only
+    // be waited for.
+    let runtime = ManuallyDrop::new(runtime);
     runtime.block_on(async {
         let sigma = match Sigma::from_door() {
             Ok(sigma) => sigma,

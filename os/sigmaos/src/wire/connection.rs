@@ -147,9 +147,10 @@ impl Shared {
     pub(crate) fn close(&self, reason: Error) {
         let pending = {
             let mut state = self.lock();
-            if state.closed.is_none() {
-                state.closed = Some(Error { maybe_done: false, ..reason.clone() });
+            if state.closed.is_some() {
+                return;
             }
+            state.closed = Some(Error { maybe_done: false, ..reason.clone() });
             std::mem::take(&mut state.pending)
         };
         // Who refuses a whole connection has carried out nothing.
