@@ -242,8 +242,8 @@ impl Cgroups {
         // One that was served as BE for a while has a second group, which goes with it.
         let clean = match &self.version {
             _ if slot.idle().is_some_and(|idle| self.exists(&idle)) => false,
-            Version::V1(tree) => tree.reset(&slot.name, MAX_LEFT_BYTES),
-            Version::V2(tree) => tree.reset(&slot.name, MAX_LEFT_BYTES),
+            Version::V1(tree) => tree.is_empty(&slot.name, MAX_LEFT_BYTES),
+            Version::V2(tree) => tree.is_empty(&slot.name, MAX_LEFT_BYTES),
             Version::Absent(_) => false,
         };
         let mut free = self.free();

@@ -283,8 +283,9 @@ impl Kernel {
 
     fn life_ended(self: &Arc<Self>, proc: &Arc<Proc>, end: End) {
         let slot = proc.lock().running.take().and_then(|running| running.slot);
-        let end =
-            self.out_of_memory(proc, slot.as_ref()).filter(|_| end == End::Signal(SIGKILL)).unwrap_or(end);
+        // What the memory limit kills ends by this signal: nobody else's group need be looked at.
+        let killed = end == End::Signal(SIGKILL);
+        let end = killed.then(|| self.out_of_memory(proc, slot.as_ref())).flatten().unwrap_or(end);
         if let Some(slot) = slot {
             self.recycle_slot(slot, &end);
         }
@@ -385,8 +386,9 @@ impl Kernel {
 
     /// Lets the next proc have the control group of one that has ended.
     fn recycle_slot(&self, slot: Slot, end: &End) {
-        // The processes of a jail that has died may still be on their way out.
-        let slot = if matches!(end, End::Lost(_)) { Some(slot) } else { self.cgroups.recycle(slot) };
+        // The processes of a jail that has died may still be on their way out, and what a group says of kills is for good.
+        let last = matches!(end, End::Lost(_) | End::OutOfMemory { .. });
+        let slot = if last { Some(slot) } else { self.cgroups.recycle(slot) };
         if let Some(slot) = slot {
             self.remove_slot(slot);
         }

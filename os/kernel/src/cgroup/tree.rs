@@ -2,12 +2,15 @@
 
 use rustix::io::Errno;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a group of ended processes may take to become empty.
 const EMPTY_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Bytes of the longest number, and more than that.
+const MAX_DIGITS: usize = 32;
 
 /// Writes one setting.
 pub(super) fn write(group: &Path, file: &str, value: impl ToString) -> io::Result<()> {
@@ -27,7 +30,11 @@ pub(super) fn entrance(group: &Path, file: &str) -> io::Result<File> {
 
 /// Reads one number.
 pub(super) fn number(group: &Path, file: &str) -> Option<u64> {
-    fs::read_to_string(group.join(file)).ok()?.trim().parse().ok()
+    // One read gives all of it. What reads a whole file asks for its size before, and for more after: some are read at each
+    // end of a proc.
+    let mut digits = [0; MAX_DIGITS];
+    let count = File::open(group.join(file)).ok()?.read(&mut digits).ok()?;
+    str::from_utf8(&digits[..count]).ok()?.trim().parse().ok()
 }
 
 /// Reads one number of a file of `name number` lines.

@@ -72,13 +72,10 @@ impl Hierarchies {
         self.cpu.join(name).exists()
     }
 
-    /// Makes a group as new; false where it is not to be used again.
-    pub(super) fn reset(&self, name: &Path, most_left_bytes: u64) -> bool {
-        let group = self.memory.join(name);
-        let left =
-            tree::number(&group, "memory.usage_in_bytes").is_some_and(|bytes| bytes <= most_left_bytes);
-        left && self.memory(name).is_some_and(|memory| !memory.killed)
-            && tree::write(&group, "memory.max_usage_in_bytes", 0).is_ok()
+    /// Whether a group may be used again.
+    pub(super) fn is_empty(&self, name: &Path, most_left_bytes: u64) -> bool {
+        tree::number(&self.memory.join(name), "memory.usage_in_bytes")
+            .is_some_and(|bytes| bytes <= most_left_bytes)
     }
 
     pub(super) fn limit(&self, name: &Path, class: Class, memory: Option<u64>) -> io::Result<()> {
@@ -137,7 +134,9 @@ impl Hierarchies {
     pub(super) fn memory(&self, name: &Path) -> Option<Memory> {
         let group = self.memory.join(name);
         let killed = tree::field(&group, "memory.oom_control", "oom_kill")? > 0;
-        Some(Memory { killed, peak_bytes: tree::number(&group, "memory.max_usage_in_bytes")? })
+        // Where the group was used before, an earlier proc may have had a higher peak, under a higher limit.
+        let limit = tree::number(&group, "memory.limit_in_bytes")?;
+        Some(Memory { killed, peak_bytes: tree::number(&group, "memory.max_usage_in_bytes")?.min(limit) })
     }
 
     pub(super) fn remove(&self, name: &Path) {

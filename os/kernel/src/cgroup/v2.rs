@@ -49,11 +49,9 @@ impl Tree {
         self.top.join(name).exists()
     }
 
-    /// Whether a group is as new, but for its peak, which cannot be set back.
-    pub(super) fn reset(&self, name: &Path, most_left_bytes: u64) -> bool {
-        let group = self.top.join(name);
-        let left = tree::number(&group, "memory.current").is_some_and(|bytes| bytes <= most_left_bytes);
-        left && tree::field(&group, "memory.events", "oom_kill") == Some(0)
+    /// Whether a group may be used again.
+    pub(super) fn is_empty(&self, name: &Path, most_left_bytes: u64) -> bool {
+        tree::number(&self.top.join(name), "memory.current").is_some_and(|bytes| bytes <= most_left_bytes)
     }
 
     /// Moves what is in a group to another one with the same limits. The memory that it has stays counted where it was, so
@@ -236,15 +234,14 @@ mod tests {
         let write = |file: &str, text: &str| fs::write(group.join(file), text).unwrap();
         write("cgroup.procs", "");
         assert_eq!(tree.entrances(name).unwrap().len(), 1);
-        let check = |bytes: &str, events: &str, clean| {
+        let check = |bytes: &str, empty| {
             write("memory.current", bytes);
-            write("memory.events", events);
-            assert_eq!(tree.reset(name, 4096), clean, "{bytes} {events}");
+            assert_eq!(tree.is_empty(name, 4096), empty, "{bytes}");
         };
-        check("4096\n", "oom_kill 0\n", true);
-        check("4097\n", "oom_kill 0\n", false);
-        check("0\n", "oom_kill 1\n", false);
+        check("4096\n", true);
+        check("4097\n", false);
         // An earlier proc may have used more than the limit of this one.
+        write("memory.events", "oom_kill 1\n");
         write("memory.peak", "9999999\n");
         assert_eq!(tree.memory(name), Some(Memory { killed: true, peak_bytes: 1 << 20 }));
     }
