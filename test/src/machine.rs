@@ -199,8 +199,11 @@ impl Machine {
     fn leftovers(&self) -> Vec<String> {
         let processes =
             self.processes().into_iter().map(|pid| format!("process {pid}: {}", host::command(pid)));
-        let groups = host::cgroups(&format!("sigmaos-{}", self.id));
-        let groups = groups.into_iter().map(|group| format!("control group {}", group.display()));
+        let tops = [format!("sigmaos-{}", self.id), format!("sigmaos-{}-be", self.id)];
+        let groups = tops
+            .iter()
+            .flat_map(|top| host::cgroups(top))
+            .map(|group| format!("control group {}", group.display()));
         let mounts = host::mounts_below(self.state()).into_iter().map(|mount| format!("mount {mount}"));
         processes.chain(groups).chain(mounts).collect()
     }

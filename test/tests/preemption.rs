@@ -88,7 +88,9 @@ fn class_of(process: u32) -> (String, String) {
     let group = host::cgroup(process, "cpu").expect("its control group");
     let class = group.ancestors().nth(2).expect("class, realm, slot");
     let idle = std::fs::read_to_string(class.join("cpu.idle")).unwrap_or_default();
-    (class.file_name().unwrap().to_string_lossy().into_owned(), idle.trim().to_owned())
+    // Best-effort work has a top of its own, `sigmaos-<machine>-be`.
+    let name = class.file_name().unwrap().to_string_lossy().into_owned();
+    (name.rsplit('-').next().unwrap().to_owned(), idle.trim().to_owned())
 }
 
 #[test]

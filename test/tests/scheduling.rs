@@ -152,7 +152,7 @@ fn a_be_proc_is_idle_to_the_host_and_an_lc_proc_is_not() {
             let group = |pid| host::cgroup(pid, "cpu").expect("its control group");
             let id = machine.status().await["machine"].as_str().unwrap().to_owned();
             let (be_group, lc_group) = (group(idle[0]), group(served));
-            assert!(be_group.to_string_lossy().contains(&format!("sigmaos-{id}/be/a/")), "{be_group:?}");
+            assert!(be_group.to_string_lossy().contains(&format!("sigmaos-{id}-be/a/")), "{be_group:?}");
             assert!(lc_group.to_string_lossy().contains(&format!("sigmaos-{id}/lc/a/")), "{lc_group:?}");
             let idle_of = |group: &std::path::Path| {
                 let class = group.ancestors().nth(2).expect("class, realm, slot");

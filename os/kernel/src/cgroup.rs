@@ -3,7 +3,7 @@
 //! ```text
 //! sigmaos-<machine>/lc/<realm>/<slot>    the greatest weight; equal weights a realm; procs weighted by mcpu
 //!                  /lc/<realm>/kernel    its named and proxies, weighted as one core
-//!                  /be/<realm>/<slot>    cpu.idle; equal weights a realm
+//! sigmaos-<machine>-be/<realm>/<slot>    cpu.idle; equal weights a realm
 //! ```
 //!
 //! What the kernel does for a realm counts towards that realm: a realm that keeps its named busy takes CPU from its own LC

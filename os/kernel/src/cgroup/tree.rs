@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long a group of ended processes may take to become empty.
@@ -11,6 +11,34 @@ const EMPTY_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Bytes of the longest number, and more than that.
 const MAX_DIGITS: usize = 32;
+
+/// Where the groups of a machine are in a hierarchy. Those of best-effort work have a top of their own: idle beside all that
+/// runs on the machine, sigmad and tools included, and not beside LC work alone.
+#[derive(Debug)]
+pub(super) struct Top {
+    main: PathBuf,
+    best_effort: PathBuf,
+}
+
+impl Top {
+    pub(super) fn new(hierarchy: &Path, name: &str) -> Self {
+        Self { main: hierarchy.join(name), best_effort: hierarchy.join(format!("{name}-be")) }
+    }
+
+    pub(super) fn all(&self) -> [&Path; 2] {
+        [&self.main, &self.best_effort]
+    }
+
+    /// The group of this name: `lc/…` or `be/…`.
+    pub(super) fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        let name = name.as_ref();
+        match name.strip_prefix("be") {
+            Ok(below) if below.as_os_str().is_empty() => self.best_effort.clone(),
+            Ok(below) => self.best_effort.join(below),
+            Err(_) => self.main.join(name),
+        }
+    }
+}
 
 /// Writes one setting.
 pub(super) fn write(group: &Path, file: &str, value: impl ToString) -> io::Result<()> {

@@ -1,10 +1,11 @@
 //! cgroup v1: the same tree in the hierarchies of cpu, memory and pids.
 
-use super::{LC_WEIGHT, MAX_TASKS, Memory, tree};
+use super::tree::{self, Top};
+use super::{LC_WEIGHT, MAX_TASKS, Memory};
 use sigma_abi::Class;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// cpu.shares of a group that nothing sets, and of one core's worth of mcpu: v1 counts a default of 1024.
 const SHARES: u64 = 1024;
@@ -15,9 +16,9 @@ const MOST_SHARES: u64 = 262_144;
 
 #[derive(Debug)]
 pub(super) struct Hierarchies {
-    cpu: PathBuf,
-    memory: PathBuf,
-    pids: PathBuf,
+    cpu: Top,
+    memory: Top,
+    pids: Top,
 }
 
 impl Hierarchies {
@@ -28,14 +29,13 @@ impl Hierarchies {
                 let text = format!("{} is not a cgroup hierarchy", hierarchy.display());
                 return Err(io::Error::new(io::ErrorKind::NotFound, text));
             }
-            Ok(hierarchy.join(name))
+            Ok(Top::new(&hierarchy, name))
         };
         let this = Self { cpu: at("cpu")?, memory: at("memory")?, pids: at("pids")? };
         this.clear();
-        for group in this.all() {
-            tree::make(group)?;
-            tree::make(&group.join("lc"))?;
-            tree::make(&group.join("be"))?;
+        for top in this.all() {
+            top.all().into_iter().try_for_each(tree::make)?;
+            tree::make(&top.join("lc"))?;
         }
         if !idle {
             return Ok(this);
@@ -48,7 +48,7 @@ impl Hierarchies {
         Ok(this)
     }
 
-    fn all(&self) -> [&PathBuf; 3] {
+    fn all(&self) -> [&Top; 3] {
         [&self.cpu, &self.memory, &self.pids]
     }
 
@@ -157,7 +157,7 @@ impl Hierarchies {
     }
 
     pub(super) fn clear(&self) {
-        for group in self.all().into_iter().filter(|group| group.exists()) {
+        for group in self.all().into_iter().flat_map(Top::all).filter(|group| group.exists()) {
             tree::remove_all(group);
         }
     }

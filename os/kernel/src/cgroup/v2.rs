@@ -1,6 +1,7 @@
 //! cgroup v2: one tree for all controllers.
 
-use super::{LC_WEIGHT, MAX_TASKS, Memory, tree};
+use super::tree::{self, Top};
+use super::{LC_WEIGHT, MAX_TASKS, Memory};
 use sigma_abi::Class;
 use std::fs::{self, File};
 use std::io;
@@ -11,7 +12,7 @@ const CONTROLLERS: &str = "+cpu +memory +pids";
 
 #[derive(Debug)]
 pub(super) struct Tree {
-    top: PathBuf,
+    top: Top,
 }
 
 impl Tree {
@@ -23,10 +24,11 @@ impl Tree {
         if let Some(missing) = missing {
             return Err(io::Error::new(io::ErrorKind::NotFound, format!("no {missing} controller")));
         }
-        let this = Self { top: root.join(name) };
+        let this = Self { top: Top::new(root, name) };
         this.clear();
         tree::write(root, "cgroup.subtree_control", CONTROLLERS)?;
-        for group in [this.top.clone(), this.top.join("lc"), this.top.join("be")] {
+        let [main, best_effort] = this.top.all().map(ToOwned::to_owned);
+        for group in [main, this.top.join("lc"), best_effort] {
             tree::make(&group)?;
             tree::write(&group, "cgroup.subtree_control", CONTROLLERS)?;
         }
@@ -132,8 +134,8 @@ impl Tree {
     }
 
     pub(super) fn clear(&self) {
-        if self.top.exists() {
-            tree::remove_all(&self.top);
+        for group in self.top.all().into_iter().filter(|group| group.exists()) {
+            tree::remove_all(group);
         }
     }
 }
@@ -166,18 +168,18 @@ mod tests {
     #[test]
     fn be_is_idle_and_lc_weighs_most() {
         let (dir, _) = fake();
-        let read = |file: &str| fs::read_to_string(dir.path().join("sigmaos-test").join(file)).unwrap();
-        assert_eq!(read("be/cpu.idle"), "1");
-        assert_eq!(read("lc/cpu.weight"), "10000");
-        assert_eq!(read("lc/cgroup.subtree_control"), CONTROLLERS);
+        let read = |file: &str| fs::read_to_string(dir.path().join(file)).unwrap();
+        assert_eq!(read("sigmaos-test-be/cpu.idle"), "1");
+        assert_eq!(read("sigmaos-test/lc/cpu.weight"), "10000");
+        assert_eq!(read("sigmaos-test/lc/cgroup.subtree_control"), CONTROLLERS);
     }
 
     #[test]
     fn without_idle_both_classes_weigh_the_same() {
         let (dir, _) = fake();
         Tree::open(dir.path(), "sigmaos-plain", false).unwrap();
-        let class = |class: &str| dir.path().join("sigmaos-plain").join(class);
-        assert!(!class("be").join("cpu.idle").exists() && !class("lc").join("cpu.weight").exists());
+        assert!(!dir.path().join("sigmaos-plain-be/cpu.idle").exists());
+        assert!(!dir.path().join("sigmaos-plain/lc/cpu.weight").exists());
     }
 
     #[test]
@@ -203,17 +205,17 @@ mod tests {
         tree.make(own, 1 << 20).unwrap();
         fs::write(dir.path().join("sigmaos-test/lc/shop/7/cgroup.procs"), "42").unwrap();
         tree.serve(own, idle, own, 1 << 20).unwrap();
-        let read = |file: &str| fs::read_to_string(dir.path().join("sigmaos-test").join(file)).unwrap();
+        let read = |file: &str| fs::read_to_string(dir.path().join(format!("sigmaos-test{file}"))).unwrap();
         assert_eq!(
-            (read("be/shop/7/cgroup.procs").as_str(), read("be/shop/7/memory.max").as_str()),
+            (read("-be/shop/7/cgroup.procs").as_str(), read("-be/shop/7/memory.max").as_str()),
             ("42", "1048576")
         );
         fs::write(dir.path().join("sigmaos-test/lc/shop/7/cgroup.procs"), "").unwrap();
         tree.serve(idle, own, own, 1 << 20).unwrap();
-        assert_eq!(read("lc/shop/7/cgroup.procs"), "42");
+        assert_eq!(read("/lc/shop/7/cgroup.procs"), "42");
         // One that has ended is not made again.
         tree.serve(Path::new("lc/shop/8"), Path::new("be/shop/8"), Path::new("lc/shop/8"), 1).unwrap();
-        assert!(!dir.path().join("sigmaos-test/be/shop/8").exists());
+        assert!(!dir.path().join("sigmaos-test-be/shop/8").exists());
     }
 
     #[test]
@@ -230,7 +232,7 @@ mod tests {
         let (dir, tree) = fake();
         let name = Path::new("be/shop/8");
         tree.make(name, 1 << 20).unwrap();
-        let group = dir.path().join("sigmaos-test/be/shop/8");
+        let group = dir.path().join("sigmaos-test-be/shop/8");
         let write = |file: &str, text: &str| fs::write(group.join(file), text).unwrap();
         write("cgroup.procs", "");
         assert_eq!(tree.entrances(name).unwrap().len(), 1);
