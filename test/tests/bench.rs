@@ -1,4 +1,4 @@
-//! Each benchmark of calls and names, small: so that none of them rots. What they measure here is not held against anything.
+//! Benchmarks of calls, names and isolation, small: so that none of them rots. What they measure here is not held against anything.
 
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
@@ -66,5 +66,21 @@ fn names_are_measured_as_they_grow() {
         let (rows, promises) = bench(machine, &args).await;
         has(&rows, &["2 entries: get p50", "2000 entries: memory an entry", "100 watches: notification p50"]);
         has(&promises, &["get p50 at the largest", "notification p50 beside most watches"]);
+    });
+}
+
+#[test]
+fn a_service_is_measured_alone_and_beside_best_effort_work() {
+    story(async |machine| {
+        let (rows, promises) = bench(machine, &["isolation", "--seconds", "1", "--runs", "1"]).await;
+        for kernel in ["", "sched-idle=off: "] {
+            let row = |name: &str| format!("{kernel}{name}");
+            let calls =
+                ["burn alone: p99", "burn beside BE: p99", "empty alone: mean", "empty beside BE: mean"];
+            has(&rows, &calls.map(row).each_ref().map(String::as_str));
+            let shares = ["cores busy alone", "BE procs", "BE of what LC leaves"].map(row);
+            has(&rows, &shares.each_ref().map(String::as_str));
+        }
+        has(&promises, &["burning call, p99 beside BE / alone", "CPU that BE gets / that LC leaves"]);
     });
 }

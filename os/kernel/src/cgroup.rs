@@ -1,7 +1,7 @@
 //! The control groups of procs: memory and task limits, CPU weights, and BE work that runs only when cores are idle.
 //!
 //! ```text
-//! sigmaos-<machine>/lc/<realm>/<slot>    the greatest weight; equal weights a realm; procs weighted by mcpu
+//! sigmaos-<machine>/lc/<realm>/<slot>    equal weights a realm; procs weighted by mcpu
 //!                  /lc/<realm>/kernel    its named and proxies, weighted as one core
 //! sigmaos-<machine>-be/<realm>/<slot>    cpu.idle; equal weights a realm
 //! ```
@@ -9,7 +9,8 @@
 //! What the kernel does for a realm counts towards that realm: a realm that keeps its named busy takes CPU from its own LC
 //! procs, and no more than an even share from other realms. It is not idle, since LC procs wait for it.
 //!
-//! With `--sched-idle=off`, for experiments, `be` is not idle, and `lc` and `be` weigh the same.
+//! The two tops weigh as any other group of the machine, but that of BE is idle: beside LC work, sigmad, tools, and whatever
+//! else runs. With `--sched-idle=off`, for experiments, it is not, and the two weigh the same.
 //!
 //! An LC proc that uses more than it reserved is moved below `be` for a while, and back: [`Cgroups::serve`].
 //!
@@ -31,9 +32,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Tasks that one proc may have.
 const MAX_TASKS: u32 = 512;
-
-/// CPU weight of LC as a whole beside BE as a whole, in the units of cgroup v2: the greatest there is.
-const LC_WEIGHT: u32 = 10_000;
 
 /// Groups of ended procs that are kept for the next ones, of a realm and class: making and removing one costs more than the
 /// rest of a start.

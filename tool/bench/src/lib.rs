@@ -5,6 +5,7 @@
 pub mod floor;
 pub mod idle;
 pub mod image;
+pub mod isolation;
 pub mod kernel_processes;
 pub mod measured;
 pub mod ns;

@@ -81,6 +81,26 @@ pub const IDLE_MEMORY: Promise =
 pub const IDLE_CPU: Promise =
     Promise { name: "CPU of an idle kernel", bound: Bound::AtMost(0.5), unit: "% of a core" };
 
+/// Calls of a latency-critical service that is busy for 300 µs each, beside BE work of another realm and alone: the mean.
+pub const ISOLATION_MEAN: Promise = at_most("burning call, mean beside BE / alone", 1.1);
+
+/// See [`ISOLATION_MEAN`]: of 99 of 100 calls.
+pub const ISOLATION_P99: Promise = at_most("burning call, p99 beside BE / alone", 1.1);
+
+/// See [`ISOLATION_MEAN`]: of calls of a service that answers at once.
+pub const ISOLATION_EMPTY_MEAN: Promise = at_most("empty call, mean beside BE / alone", 1.1);
+
+/// See [`ISOLATION_EMPTY_MEAN`]: of 99 of 100 calls.
+pub const ISOLATION_EMPTY_P99: Promise = at_most("empty call, p99 beside BE / alone", 1.1);
+
+/// The same without `cpu.idle` and SCHED_IDLE: that they are what keeps BE work back shows in a p99 of at least twice.
+pub const ISOLATION_OFF: Promise =
+    Promise { name: "p99 beside BE / alone, with --sched-idle=off", bound: Bound::AtLeast(2.0), unit: "x" };
+
+/// What BE work gets of the CPU that a latency-critical load leaves.
+pub const BE_SHARE: Promise =
+    Promise { name: "CPU that BE gets / that LC leaves", bound: Bound::AtLeast(0.95), unit: "x" };
+
 /// 48 best-effort workers of the image job, beside one plain process that runs the same worker code on all cores.
 pub const IMAGE_MAKESPAN: Promise = at_most("job makespan / plain makespan", 1.10);
 
@@ -134,6 +154,12 @@ pub const ALL: &[(&str, Promise, Bound)] = &[
     ("THROUGHPUT_BARE", THROUGHPUT_BARE, Bound::AtMost(2.5)),
     ("IDLE_MEMORY", IDLE_MEMORY, Bound::AtMost(50.0)),
     ("IDLE_CPU", IDLE_CPU, Bound::AtMost(0.5)),
+    ("ISOLATION_MEAN", ISOLATION_MEAN, Bound::AtMost(1.1)),
+    ("ISOLATION_P99", ISOLATION_P99, Bound::AtMost(1.1)),
+    ("ISOLATION_EMPTY_MEAN", ISOLATION_EMPTY_MEAN, Bound::AtMost(1.1)),
+    ("ISOLATION_EMPTY_P99", ISOLATION_EMPTY_P99, Bound::AtMost(1.1)),
+    ("ISOLATION_OFF", ISOLATION_OFF, Bound::AtLeast(2.0)),
+    ("BE_SHARE", BE_SHARE, Bound::AtLeast(0.95)),
     ("IMAGE_MAKESPAN", IMAGE_MAKESPAN, Bound::AtMost(1.10)),
     ("SCHED_DECISIONS", SCHED_DECISIONS, Bound::AtLeast(200_000.0)),
     ("FAIR_WAIT", FAIR_WAIT, Bound::AtMost(1.0)),

@@ -6,7 +6,7 @@ use crate::run::bundled;
 use anyhow::{Context as _, Result};
 use sigma_bench::image::Job;
 use sigma_bench::report::Report;
-use sigma_bench::{idle, image, ns, rpc, sched, start};
+use sigma_bench::{idle, image, isolation, ns, rpc, sched, start};
 use sigmaos::{Sigma, proto};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,6 +18,7 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
         Bench::Start { count, throughput, check } => {
             (start(context, *count as usize, *throughput).await?, *check)
         }
+        Bench::Isolation { seconds, runs, check } => (isolation(*seconds, *runs).await?, *check),
         Bench::Idle { seconds, check } => {
             let (_, kernel) = connect(context).await?;
             (idle::run(&kernel, Duration::from_secs(*seconds)).await?, *check)
@@ -73,6 +74,17 @@ async fn start(context: &Context, count: usize, throughput: bool) -> Result<Repo
         jail: beside("jail")?,
     };
     if throughput { start::throughput(&bench, count).await } else { start::run(&bench, count).await }
+}
+
+async fn isolation(seconds: u64, runs: u32) -> Result<Report> {
+    let bench = isolation::Bench {
+        sigma: beside("sigma")?,
+        burner: program("burner")?,
+        flood: program("flood")?,
+        time: Duration::from_secs(seconds),
+        runs: runs as usize,
+    };
+    isolation::run(&bench).await
 }
 
 fn print(context: &Context, report: &Report, check: bool) -> Result<ExitCode> {

@@ -277,6 +277,20 @@ pub(crate) enum Bench {
         #[arg(long)]
         check: bool,
     },
+    /// What best-effort work of another realm costs a latency-critical service; boots kernels of its own (Figures 4.10 to 4.14)
+    Isolation {
+        /// How long each run takes
+        #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        seconds: u64,
+
+        /// Alternating runs, alone and beside best-effort work: medians of them count
+        #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        runs: u32,
+
+        /// Exit with 1 when a promise is not kept
+        #[arg(long)]
+        check: bool,
+    },
     /// The image job, a proc for each picture, beside one plain process (thesis, Figure 4.9)
     Image {
         /// Pictures, each a proc of its own

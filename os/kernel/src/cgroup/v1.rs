@@ -1,7 +1,7 @@
 //! cgroup v1: the same tree in the hierarchies of cpu, memory and pids.
 
 use super::tree::{self, Top};
-use super::{LC_WEIGHT, MAX_TASKS, Memory};
+use super::{MAX_TASKS, Memory};
 use sigma_abi::Class;
 use std::fs::File;
 use std::io;
@@ -40,7 +40,6 @@ impl Hierarchies {
         if !idle {
             return Ok(this);
         }
-        tree::write(&this.cpu.join("lc"), "cpu.shares", u64::from(LC_WEIGHT) * MOST_SHARES / 10_000)?;
         if tree::write(&this.cpu.join("be"), "cpu.idle", 1).is_err() {
             // Before Linux 5.15 a group cannot be idle; the least weight comes closest.
             tree::write(&this.cpu.join("be"), "cpu.shares", LEAST_SHARES)?;
@@ -152,8 +151,8 @@ impl Hierarchies {
     }
 
     /// The top of the tree in each hierarchy.
-    pub(super) fn tops(&self) -> Vec<PathBuf> {
-        self.all().into_iter().cloned().collect()
+    pub(super) fn tops(&self) -> Vec<&Top> {
+        self.all().to_vec()
     }
 
     pub(super) fn clear(&self) {

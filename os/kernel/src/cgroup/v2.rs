@@ -1,7 +1,7 @@
 //! cgroup v2: one tree for all controllers.
 
 use super::tree::{self, Top};
-use super::{LC_WEIGHT, MAX_TASKS, Memory};
+use super::{MAX_TASKS, Memory};
 use sigma_abi::Class;
 use std::fs::{self, File};
 use std::io;
@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 /// The controllers that limits need.
 const CONTROLLERS: &str = "+cpu +memory +pids";
+
+/// The greatest CPU weight that the system takes.
+const MOST_WEIGHT: u32 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -33,7 +36,6 @@ impl Tree {
             tree::write(&group, "cgroup.subtree_control", CONTROLLERS)?;
         }
         if idle {
-            tree::write(&this.top.join("lc"), "cpu.weight", LC_WEIGHT)?;
             tree::write(&this.top.join("be"), "cpu.idle", 1)?;
         }
         Ok(this)
@@ -129,8 +131,8 @@ impl Tree {
     }
 
     /// The top of the tree.
-    pub(super) fn tops(&self) -> Vec<PathBuf> {
-        vec![self.top.clone()]
+    pub(super) fn tops(&self) -> Vec<&Top> {
+        vec![&self.top]
     }
 
     pub(super) fn clear(&self) {
@@ -150,7 +152,7 @@ fn limit_memory(group: &Path, bytes: u64) -> io::Result<()> {
 
 /// 100 is one core's worth, as a new group has; scaled into what the system takes, so that no reservation overflows.
 fn weight(mcpu: u32) -> u32 {
-    (mcpu / 10).clamp(1, LC_WEIGHT)
+    (mcpu / 10).clamp(1, MOST_WEIGHT)
 }
 
 #[cfg(test)]
@@ -166,11 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn be_is_idle_and_lc_weighs_most() {
+    fn be_is_idle_and_lc_is_not() {
         let (dir, _) = fake();
         let read = |file: &str| fs::read_to_string(dir.path().join(file)).unwrap();
         assert_eq!(read("sigmaos-test-be/cpu.idle"), "1");
-        assert_eq!(read("sigmaos-test/lc/cpu.weight"), "10000");
+        assert!(!dir.path().join("sigmaos-test/lc/cpu.idle").exists());
         assert_eq!(read("sigmaos-test/lc/cgroup.subtree_control"), CONTROLLERS);
     }
 
@@ -179,7 +181,6 @@ mod tests {
         let (dir, _) = fake();
         Tree::open(dir.path(), "sigmaos-plain", false).unwrap();
         assert!(!dir.path().join("sigmaos-plain-be/cpu.idle").exists());
-        assert!(!dir.path().join("sigmaos-plain/lc/cpu.weight").exists());
     }
 
     #[test]

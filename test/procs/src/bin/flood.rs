@@ -1,5 +1,6 @@
 //! An SDK proc that takes as much of one thing as it gets: `flood forks|threads|memory|descriptors|smuggle|watches|spawns` says
-//! how much that was, and ends, unless it is ended; `flood output|spin|hog|disk` never ends.
+//! how much that was, and ends, unless it is ended; `flood output|spin|hog|disk|all` never ends. `all` spins, hogs memory and writes
+//! to the disk at once.
 
 // Every flood is of bare system calls: that is the point.
 #![allow(unsafe_code)]
@@ -38,6 +39,11 @@ fn main() -> ExitCode {
             "spin" => spin(),
             "hog" => hog(),
             "disk" => return disk(&sigma).await,
+            "all" => {
+                std::thread::spawn(spin);
+                std::thread::spawn(hog);
+                return disk(&sigma).await;
+            }
             _ => return Err(Error::new(Code::Invalid, format!("{what:?} is no flood"))),
         };
         println!("got {got}");

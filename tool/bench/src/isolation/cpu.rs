@@ -1,0 +1,55 @@
+//! What the cores of this machine did, from proc_stat(5).
+
+use anyhow::{Context, Result};
+use std::fs;
+use std::time::Duration;
+
+/// A unit of /proc/stat: USER_HZ, a hundredth of a second on every architecture that matters.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Since the machine began, all cores together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cpu {
+    /// They had nothing to do, or waited for a disk.
+    pub(super) idle: Duration,
+    pub(super) busy: Duration,
+}
+
+impl Cpu {
+    pub(super) fn now() -> Result<Self> {
+        let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+        Self::parse(&stat).context("/proc/stat does not say what the cores do")
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        let ticks = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace();
+        // The last two, of guests, are counted in the first two as well.
+        let ticks: Vec<u32> = ticks.take(8).map_while(|tick| tick.parse().ok()).collect();
+        let idle = ticks.get(3)? + ticks.get(4)?;
+        Some(Self { idle: TICK * idle, busy: TICK * (ticks.iter().sum::<u32>() - idle) })
+    }
+
+    pub(super) fn since(self, before: Self) -> Self {
+        Self { idle: self.idle.saturating_sub(before.idle), busy: self.busy.saturating_sub(before.busy) }
+    }
+
+    /// The part of the time that they were busy, of 1.
+    pub(super) fn load(self) -> f64 {
+        self.busy.as_secs_f64() / (self.idle + self.busy).max(TICK).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_a_disk_is_idle() {
+        let before = Cpu::parse("cpu  10 0 5 100 20 0 1 4 7 0\ncpu0 1 1 1 1\n").unwrap();
+        assert_eq!(before, Cpu { idle: TICK * 120, busy: TICK * 20 });
+        let after = Cpu::parse("cpu  70 0 5 130 30 0 1 4 9 0\n").unwrap();
+        assert_eq!(after.since(before).load(), 0.6);
+        assert_eq!(Cpu::parse("intr 5"), None);
+        assert_eq!(Cpu::parse("cpu  1 2"), None);
+    }
+}

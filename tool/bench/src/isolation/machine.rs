@@ -1,0 +1,54 @@
+//! A kernel that a benchmark boots, in a state directory that goes with it.
+
+use anyhow::{Context, Result, ensure};
+use sigmaos::stub::AdminClient;
+use sigmaos::{Realm, Sigma, proto};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+pub(super) struct Machine {
+    sigma: PathBuf,
+    state: TempDir,
+}
+
+impl Machine {
+    pub(super) fn boot(sigma: &Path, options: &[&str]) -> Result<Self> {
+        let machine = Self {
+            sigma: sigma.to_owned(),
+            state: tempfile::Builder::new().prefix("sigma-bench-").tempdir()?,
+        };
+        let output = machine.command().arg("up").args(options).output().context("run 'sigma up'")?;
+        ensure!(output.status.success(), "sigma up: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(machine)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.sigma);
+        command.arg("--state").arg(self.state.path()).stdin(Stdio::null());
+        command
+    }
+
+    pub(super) async fn kernel(&self) -> Result<proto::KernelInfo> {
+        Ok(self.operator()?.kernel_status(proto::Empty {}).await?)
+    }
+
+    /// A client of a realm, which is made.
+    pub(super) async fn realm(&self, name: &str) -> Result<Sigma> {
+        self.operator()?.realm_create(proto::RealmRequest { name: name.to_owned() }).await?;
+        Ok(Sigma::connect(self.state.path(), Some(&Realm::parse(name)?))?)
+    }
+
+    fn operator(&self) -> Result<AdminClient> {
+        Ok(AdminClient(Sigma::connect(self.state.path(), None)?.kernel().clone()))
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let down = self.command().arg("down").stderr(Stdio::null()).status();
+        if !down.is_ok_and(|status| status.success()) {
+            eprintln!("the kernel in {} could not be ended", self.state.path().display());
+        }
+    }
+}
