@@ -11,6 +11,7 @@ pub mod followed;
 pub mod history;
 pub mod host;
 mod machine;
+pub mod outside;
 mod python;
 pub mod raw;
 mod story;

@@ -2,6 +2,7 @@
 
 mod build;
 mod demo;
+mod servers;
 mod test;
 mod tidy;
 mod workspace;
@@ -23,6 +24,8 @@ enum Command {
     Build,
     /// Check formatting, lints and habits, build target/dist, then run all tests
     Test,
+    /// Install the systems that tests speak to, and print the environment variables that name their places
+    Servers,
     /// Check the habits of the project that a program can check
     Tidy,
     /// Resize pictures on a machine of one's own, from boot to shut-down
@@ -46,6 +49,7 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Build => build::run(&workspace).map(drop),
         Command::Test => test::run(&workspace),
+        Command::Servers => servers::run(&workspace),
         Command::Tidy => tidy::run(&workspace),
         Command::Demo(options) => demo::run(&workspace, &options),
     }

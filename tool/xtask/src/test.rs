@@ -1,5 +1,6 @@
 //! `cargo xtask test`: everything that must hold, cheapest first; it stops at the first step that does not.
 
+use crate::servers::Servers;
 use crate::workspace::{Workspace, run as run_command};
 use crate::{build, tidy};
 use anyhow::{Context, Result, bail};
@@ -33,9 +34,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     })?;
     step("tidy", || tidy::run(workspace))?;
     let dist = step("build target/dist", || build::run(workspace))?;
+    let servers = step("systems outside that tests speak to", || Servers::install(workspace))?;
+    servers.report();
     step("tests", || {
         let mut tests = workspace.cargo();
         tests.args(["test", "--workspace"]).env("SIGMA_DIST", &dist);
+        servers.tell(&mut tests);
         run_command(
             &mut tests,
             "the names of the failed tests are above; run one alone with: cargo test NAME",
@@ -45,6 +49,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         step("a story as an ordinary user", || ordinary(workspace, &dist))?;
     }
     eprintln!("\nAll steps passed.");
+    servers.report();
     Ok(())
 }
 
