@@ -2,8 +2,14 @@
 
 use std::error::Error;
 
-const PROTOS: [&str; 5] =
-    ["proto/wire.proto", "proto/fs.proto", "proto/proc.proto", "proto/kernel.proto", "proto/jail.proto"];
+const PROTOS: [&str; 6] = [
+    "proto/wire.proto",
+    "proto/fs.proto",
+    "proto/proc.proto",
+    "proto/kernel.proto",
+    "proto/jail.proto",
+    "proto/mongo.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -3,5 +3,8 @@
 use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    sigma_rpcgen::compile_system(&["fs.proto", "proc.proto", "kernel.proto"], Path::new("../abi/proto"))
+    sigma_rpcgen::compile_system(
+        &["fs.proto", "proc.proto", "kernel.proto", "mongo.proto"],
+        Path::new("../abi/proto"),
+    )
 }

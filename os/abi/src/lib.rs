@@ -19,6 +19,11 @@ pub mod status;
 #[allow(clippy::all, missing_docs)]
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/sigma.rs"));
+
+    /// Those of the document database.
+    pub mod mongo {
+        include!(concat!(env!("OUT_DIR"), "/sigma.mongo.rs"));
+    }
 }
 
 pub use error::{Code, Error, Result};

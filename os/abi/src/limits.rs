@@ -41,6 +41,12 @@ pub const MAX_SERVER_IN_FLIGHT: usize = 16_384;
 /// Objects that one connection may hold open at a server.
 pub const MAX_HANDLES: usize = 1024;
 
+/// Bytes of a document in `/mongo`: one has to fit into a reply.
+pub const MAX_DOCUMENT: usize = MAX_PAYLOAD;
+
+/// Documents and arrays within each other in a document of `/mongo`, itself included.
+pub const MAX_DOCUMENT_DEPTH: usize = 100;
+
 /// Bytes of the arguments, and of the environment, of a proc.
 pub const MAX_ARGS: usize = 128 << 10;
 

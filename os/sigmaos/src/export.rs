@@ -1,7 +1,7 @@
 //! A small tree in memory that a proc exports: rpc devices, and files that it rewrites at will.
 
 use crate::rpc::{Answer, Call, Request, Response, Service};
-use crate::serve::{Accept, Handles, Services};
+use crate::serve::{Accept, Handles, Services, take_notice};
 use crate::stub::{Namespace, NamespaceServer};
 use crate::wire::Session;
 use crate::{Code, Error, Path, Result, proto, rpc};
@@ -142,7 +142,9 @@ impl Session for Routes {
     }
 
     fn notice(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
-        self.services.notice(frame, fds)
+        drop(fds);
+        take_notice(self.call(Call::new(frame)));
+        Ok(())
     }
 }
 

@@ -53,6 +53,8 @@ mod export;
 mod file;
 mod fs;
 pub mod local;
+#[cfg(feature = "mongo")]
+pub mod mongo;
 mod mounts;
 mod proc;
 mod published;

@@ -229,6 +229,13 @@ impl Device {
         self.send(method, Frame { handle: self.handle, method: name, head, payload, ..empty }).await
     }
 
+    /// Calls a method whose answer nobody waits for. A server that has gone does not hear of it.
+    #[cfg(feature = "mongo")]
+    pub(crate) fn notify(&self, method: &'static str, message: &impl Message) {
+        let frame = Frame { handle: self.handle, ..Frame::new(Kind::Notice, 0, method, message) };
+        let _ = self.connection.send(frame, Vec::new());
+    }
+
     async fn send(&self, method: &str, frame: Frame) -> Result<Reply> {
         let reply = self.connection.call(frame);
         let answered = match self.deadline {

@@ -50,14 +50,17 @@ impl Session for Services {
         }
     }
 
-    /// A notice is a call whose answer nobody waits for; it must be one that can be answered at once.
     fn notice(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
         drop(fds);
-        let mut answer = self.call(Call::new(frame));
-        let waker = std::task::Waker::noop();
-        let _ = answer.as_mut().poll(&mut std::task::Context::from_waker(waker));
+        take_notice(self.call(Call::new(frame)));
         Ok(())
     }
+}
+
+/// A notice is a call whose answer nobody waits for; it must be one that can be answered at once.
+pub(crate) fn take_notice(mut answer: Answer) {
+    let waker = std::task::Waker::noop();
+    let _ = answer.as_mut().poll(&mut std::task::Context::from_waker(waker));
 }
 
 /// Refuses a change that rests on an election, at a server that does not know who was elected: to carry it out could undo what a
