@@ -151,6 +151,9 @@ fn nothing_outside_of_ux_can_be_reached_by_dots_or_links() {
         machine.realm("default").await;
         machine.realm("other").await;
         let secret = write(machine, "secret", b"of the host");
+        // They are made at first use.
+        fs::create_dir_all(&files).unwrap();
+        fs::create_dir_all(machine.state().join("realm/other/ux")).unwrap();
         fs::write(machine.state().join("realm/other/ux/secret"), "of another realm").unwrap();
         for path in ["/ux/~local/../../secret", "/ux/~local/..", "/ux/../ux/~local/x"] {
             machine.fails(&["cat", path], 1, &[path, ".."]).await;

@@ -17,7 +17,7 @@ fn up_run_hello_down() {
             "{}",
             said.stdout
         );
-        assert!(said.stdout.contains("/ holds bin, machine, proc, ux"), "{}", said.stdout);
+        assert!(said.stdout.contains("/ holds bin, db, machine, mongo, proc, s3, ux"), "{}", said.stdout);
         // Its status, and each step of its start (thesis, Figure 4.2).
         for word in [" Ok;", "started in ", "queue ", "binary ", "jail ", "launch ", "start ", "ran "] {
             assert!(said.stderr.contains(word), "{:?} does not say {word:?}", said.stderr);

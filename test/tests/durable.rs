@@ -82,7 +82,7 @@ fn each_change_is_carried_out_once() {
         assert!(made.iter().all(|rounds| *rounds > 0), "{made:?}");
         let left = machine.client("a").read_dir("/").await.unwrap();
         let left: Vec<_> = left.into_iter().map(|entry| entry.name).collect();
-        assert_eq!(left, ["bin", "machine", "proc", "ux", "witness"]);
+        assert_eq!(left, ["bin", "db", "machine", "mongo", "proc", "s3", "ux", "witness"]);
     });
 }
 

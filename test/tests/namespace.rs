@@ -123,7 +123,7 @@ fn realms_do_not_see_each_other() {
         one.sigma.put_file("/secret", "of one").await.unwrap();
         let names: Vec<_> =
             other.sigma.read_dir("/").await.unwrap().into_iter().map(|entry| entry.name).collect();
-        assert_eq!(names, ["bin", "machine", "proc", "ux"]);
+        assert_eq!(names, ["bin", "db", "machine", "mongo", "proc", "s3", "ux"]);
         let status = other.run("echo call /echo hello").await.to_string();
         assert!(status.starts_with("Err: open /echo/rpc: "), "{status}");
         let status = other.run("actor start get:/secret").await.to_string();

@@ -54,8 +54,8 @@ pub(crate) async fn dial(kernel: &Arc<Kernel>, client: &Client, path: &Path) -> 
         introduce_in_turn(&realm.root().await?.door, &mount, &client.caller).await?
     } else if let Some(tree) = own_tree(kernel, &realm, &mount) {
         serve_here(&*tree, &client.caller, realm.binaries().connect()?)?
-    } else if realm.is_ux(kernel, &mount) {
-        introduce_in_turn(&realm.ux(kernel)?.door().await?, &mount, &client.caller).await?
+    } else if let Some(proxy) = Tenant::proxy_at(kernel, &mount) {
+        introduce_in_turn(&realm.proxy(kernel, proxy)?.door().await?, &mount, &client.caller).await?
     } else {
         let endpoint = resolved.endpoint.unwrap_or_default();
         let door = door_of(kernel, client, &mount, &endpoint)?;

@@ -119,6 +119,7 @@ impl Kernel {
             log: self.log.try_clone()?,
             serves: None,
             disk: None,
+            passed: None,
         })
     }
 

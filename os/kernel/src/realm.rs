@@ -9,6 +9,7 @@
 pub(crate) mod disk;
 mod fetch;
 mod layout;
+pub(crate) mod proxies;
 mod removal;
 mod set;
 pub(crate) mod settings;
@@ -19,9 +20,9 @@ use crate::handed::Handed;
 use crate::jail::Jail;
 use crate::kernel::Kernel;
 use crate::record::Records;
-use crate::state;
-use crate::supervise::{Program, START_DEADLINE, Server};
+use crate::supervise::{START_DEADLINE, Server};
 use disk::Disk;
+use proxies::{Proxies, Proxy};
 use removal::Removal;
 use sigma_abi::layer::Layer;
 use sigma_abi::{Code, Error, Path, Pid, Realm, Result, proto};
@@ -64,7 +65,7 @@ pub(crate) struct Tenant {
     pub(crate) handed: Handed,
     record: Mutex<store::Record>,
     binaries: Arc<Binaries>,
-    ux: Mutex<Option<Arc<Server>>>,
+    proxies: Proxies,
     /// The life of named, once the realm's top is laid out.
     root: watch::Receiver<Option<Root>>,
     layout: AbortHandle,
@@ -193,7 +194,7 @@ impl Realms {
         self.lock().up.insert(tenant.name.clone(), Arc::clone(&tenant));
         if tenant.settings().disk_bytes().is_some() {
             // It says what files there are, so that programs do not take their room.
-            tenant.ux(kernel)?;
+            tenant.proxy(kernel, Proxy::Ux)?;
         }
         Ok(tenant)
     }
@@ -217,7 +218,6 @@ impl Tenant {
         let name = record.name.clone();
         let disk = Arc::new(Disk::new(name.clone(), record.dir.clone(), record.settings.disk_bytes()));
         let binaries = Binaries::open(record.dir.join("bin"), Arc::clone(&kernel.blobs), Arc::clone(&disk))?;
-        state::make_dir(&record.dir.join("ux"))?;
         let records = Arc::new(Records::open(&record.dir.join("proc"))?);
         let jail = kernel.program(&format!("jail of {name}"), "jail", jail_args(kernel, &record))?;
         let named = Server::start(kernel.program_of(&name, "named", named_args(&record))?);
@@ -229,11 +229,11 @@ impl Tenant {
             name,
             named,
             records,
+            proxies: Proxies::new(record.name.clone(), record.dir.clone(), Arc::clone(&disk)),
             disk,
             handed: Handed::default(),
             record: Mutex::new(record),
             binaries: Arc::new(binaries),
-            ux: Mutex::new(None),
             root,
             layout,
         })
@@ -296,24 +296,18 @@ impl Tenant {
         Arc::clone(&self.binaries)
     }
 
-    /// Whether `mount` is the files of the realm on this machine.
-    pub(crate) fn is_ux(&self, kernel: &Kernel, mount: &Path) -> bool {
-        mount.as_str() == format!("/ux/{}", kernel.capacity.id)
+    /// The proxy that is mounted at `mount`.
+    pub(crate) fn proxy_at(kernel: &Kernel, mount: &Path) -> Option<Proxy> {
+        let machine = kernel.capacity.id.to_string();
+        Proxy::ALL.into_iter().find(|proxy| proxy.mount(&machine) == mount.as_str())
     }
 
-    /// The proxy of the realm's files, started at first use.
-    pub(crate) fn ux(&self, kernel: &Kernel) -> Result<Arc<Server>> {
-        let mut ux = self.ux.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ux) = &*ux {
-            return Ok(Arc::clone(ux));
-        }
-        let directory = kernel.state.realms().join(self.name.as_str()).join("ux");
-        let args = vec!["--root".to_owned(), directory.display().to_string()];
-        let program = kernel
-            .program_of(&self.name, "ux", args)
-            .map_err(|error| Error::new(Code::Busy, format!("cannot start ux: {error}")))?;
-        let program = Program { disk: Some(Arc::clone(&self.disk)), ..program };
-        Ok(Arc::clone(ux.insert(Arc::new(Server::start(program)))))
+    /// A proxy of the realm, started at first use.
+    ///
+    /// # Errors
+    /// `Busy` where it cannot be started.
+    pub(crate) fn proxy(&self, kernel: &Kernel, proxy: Proxy) -> Result<Arc<Server>> {
+        self.proxies.get(kernel, proxy, &self.settings())
     }
 
     /// Tells what runs for the realm to end.
@@ -321,9 +315,7 @@ impl Tenant {
         self.records.close();
         self.jail.stop(kernel);
         self.named.stop();
-        if let Some(ux) = self.running_ux() {
-            ux.stop();
-        }
+        self.proxies.stop();
         self.layout.abort();
     }
 
@@ -331,13 +323,7 @@ impl Tenant {
     pub(crate) async fn gone(&self) {
         self.jail.gone().await;
         self.named.gone().await;
-        if let Some(ux) = self.running_ux() {
-            ux.gone().await;
-        }
-    }
-
-    fn running_ux(&self) -> Option<Arc<Server>> {
-        self.ux.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.proxies.gone().await;
     }
 
     fn record(&self) -> MutexGuard<'_, store::Record> {

@@ -3,6 +3,7 @@
 use crate::kernel::Kernel;
 use crate::proc::Proc;
 use crate::realm::disk::Disk;
+use crate::realm::proxies::Proxy;
 use crate::service::admin::Admins;
 use crate::service::link::Links;
 use crate::service::proc::Procs;
@@ -188,7 +189,7 @@ fn client_session(kernel: &Arc<Kernel>, client: &Client, operator: bool) -> Arc<
 pub(crate) fn kernel_process(
     socket: UnixStream,
     up: watch::Sender<Life>,
-    disk: Option<Arc<Disk>>,
+    disk: Option<(Proxy, Arc<Disk>)>,
 ) -> (Arc<OnceLock<Connection>>, Driver) {
     let place = Arc::new(OnceLock::<Connection>::new());
     let mine = Arc::clone(&place);
@@ -199,8 +200,8 @@ pub(crate) fn kernel_process(
             read_hello(frame)?;
             let mut services: Vec<Box<dyn Service>> =
                 vec![Box::new(ProcServer(Arc::new(KernelProcess { door: mine, up })))];
-            if let Some(disk) = disk {
-                services.push(Box::new(RoomServer(Arc::new(Grants(disk)))));
+            if let Some((proxy, disk)) = disk {
+                services.push(Box::new(RoomServer(Arc::new(Grants { proxy, disk }))));
             }
             Ok(Arc::new(Services::new(Arc::default(), services)) as Arc<dyn Session>)
         }),
@@ -230,13 +231,16 @@ impl sigmaos::stub::Proc for KernelProcess {
     }
 }
 
-/// Grants the room that a realm's ux asks for.
-struct Grants(Arc<Disk>);
+/// Grants the room that a proxy of a realm asks for.
+struct Grants {
+    proxy: Proxy,
+    disk: Arc<Disk>,
+}
 
 impl sigmaos::stub::Room for Grants {
     async fn take(&self, request: Request<proto::RoomRequest>) -> Result<Response<proto::RoomReply>> {
         let proto::RoomRequest { used, wanted } = request.message;
-        Ok(proto::RoomReply { granted: self.0.grant(used, wanted) }.into())
+        Ok(proto::RoomReply { granted: self.disk.grant(self.proxy, used, wanted) }.into())
     }
 }
 

@@ -10,6 +10,7 @@
 
 use crate::cgroup::Cgroups;
 use crate::realm::disk::Disk;
+use crate::realm::proxies::Proxy;
 use crate::session;
 use command_fds::{CommandFdExt, FdMapping};
 use sigma_abi::frame::{Frame, Kind};
@@ -17,6 +18,7 @@ use sigma_abi::limits::DOOR_FD;
 use sigma_abi::{Code, Error, Realm, Result, proto};
 use sigmaos::wire::Connection;
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -49,6 +51,9 @@ const END_DEADLINE: Duration = Duration::from_secs(2);
 /// The descriptor by which a kernel process holds the lock of the state directory.
 const LOCK_FD: i32 = 4;
 
+/// The descriptor from which a proxy reads what the operator set for it.
+const SETTINGS_FD: i32 = 5;
+
 /// What to execute.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -60,8 +65,30 @@ pub(crate) struct Program {
     pub(crate) log: File,
     /// The realm that its CPU counts towards, and where that is counted.
     pub(crate) serves: Option<(Realm, Arc<Cgroups>)>,
-    /// The disk that it may take room of by asking the kernel.
-    pub(crate) disk: Option<Arc<Disk>>,
+    /// What it takes room of the disk as, by asking the kernel.
+    pub(crate) disk: Option<(Proxy, Arc<Disk>)>,
+    /// What it reads from its descriptor 5.
+    pub(crate) passed: Option<Passed>,
+}
+
+/// A text that a process gets by a pipe. It may be secret, so it is shown nowhere.
+pub(crate) struct Passed(pub(crate) String);
+
+impl std::fmt::Debug for Passed {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Passed")
+    }
+}
+
+impl Passed {
+    /// A pipe from which it is read.
+    fn pipe(&self) -> std::io::Result<OwnedFd> {
+        let (read, mut write) = std::io::pipe()?;
+        let text = self.0.clone();
+        // What a pipe holds is less than what a text may have, and a process that dies never reads.
+        drop(tokio::task::spawn_blocking(move || write.write_all(text.as_bytes())));
+        Ok(read.into())
+    }
 }
 
 impl Program {
@@ -71,10 +98,13 @@ impl Program {
         command.args(&self.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.log.try_clone()?);
         // Nothing of the operator's environment is a kernel process' business, but for how much to log.
         command.env_clear().envs(std::env::var("RUST_LOG").map(|level| ("RUST_LOG", level)));
-        let mappings = vec![
+        let mut mappings = vec![
             FdMapping { parent_fd: door, child_fd: DOOR_FD },
             FdMapping { parent_fd: self.lock.try_clone()?, child_fd: LOCK_FD },
         ];
+        if let Some(passed) = &self.passed {
+            mappings.push(FdMapping { parent_fd: passed.pipe()?, child_fd: SETTINGS_FD });
+        }
         command.fd_mappings(mappings).map_err(std::io::Error::other)?;
         let mut command = Command::from(command);
         let child = command.kill_on_drop(true).spawn()?;
@@ -295,6 +325,7 @@ mod tests {
             log,
             serves: None,
             disk: None,
+            passed: None,
         }
     }
 

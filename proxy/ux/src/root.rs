@@ -86,6 +86,7 @@ impl Root {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[cfg(test)]
     pub(crate) fn top(&self) -> BorrowedFd<'_> {
         self.top.as_fd()
     }

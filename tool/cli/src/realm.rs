@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::options::RealmCommand;
 use crate::report;
 use anstream::eprintln;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use sigmaos::proto;
 
 pub(crate) async fn realm(context: &Context, command: RealmCommand) -> Result<()> {
@@ -52,6 +52,7 @@ async fn remove(context: &Context, name: &str) -> Result<()> {
 }
 
 async fn set(context: &Context, name: &str, settings: Vec<(String, String)>) -> Result<()> {
+    let settings = settings.into_iter().map(read).collect::<Result<Vec<_>>>()?;
     let request =
         proto::RealmSetRequest { name: name.to_owned(), settings: settings.iter().cloned().collect() };
     let shown = context.kernel()?.realm_set(request).await?;
@@ -68,6 +69,13 @@ async fn set(context: &Context, name: &str, settings: Vec<(String, String)>) -> 
     show(context, &shown)
 }
 
+/// A value that is the name of a file, as `@file`, is what is in the file: so that a secret is seen by nobody who lists commands.
+fn read((key, value): (String, String)) -> Result<(String, String)> {
+    let Some(file) = value.strip_prefix('@') else { return Ok((key, value)) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("{key}=@{file}: cannot read {file}"))?;
+    Ok((key, text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
 fn show(context: &Context, shown: &proto::RealmShown) -> Result<()> {
     if context.json {
         let settings: serde_json::Map<_, _> = shown
@@ -77,6 +85,7 @@ fn show(context: &Context, shown: &proto::RealmShown) -> Result<()> {
                 let value = Some(&setting.value).filter(|value| !value.is_empty());
                 let shown = serde_json::json!({
                     "value": value, "default": setting.default, "limit": setting.limit, "used": setting.used,
+                    "hidden": setting.hidden,
                 });
                 (setting.key.clone(), shown)
             })
@@ -84,8 +93,11 @@ fn show(context: &Context, shown: &proto::RealmShown) -> Result<()> {
         return report::json(&serde_json::json!({ "name": shown.name, "settings": settings }));
     }
     let rows = shown.settings.iter().map(|setting| {
-        let value =
-            if setting.value.is_empty() { format!("({})", setting.default) } else { setting.value.clone() };
+        let value = match setting.value.as_str() {
+            _ if setting.hidden => "(set, and not shown)".to_owned(),
+            "" => format!("({})", setting.default),
+            value => value.to_owned(),
+        };
         let bytes = setting.key == "limit.memory" || setting.key == "limit.disk";
         let used = setting.used.map(|used| if bytes { report::bytes(used) } else { used.to_string() });
         vec![setting.key.clone(), value, used.unwrap_or_default()]

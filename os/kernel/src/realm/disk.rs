@@ -1,21 +1,23 @@
 //! What a realm takes of the machine's disk, and how much it may.
 //!
-//! Programs are counted here, as they are uploaded. Files are counted by the realm's ux, which asks for room ahead of need
-//! and is granted what is left, so that both together never take more than the limit. The namespace has a limit of its own
+//! Programs are counted here, as they are uploaded. What proxies keep they count themselves: each asks for room ahead of need
+//! and is granted what is left, so that all together never take more than the limit. The namespace has a limit of its own
 //! in bytes; its file counts for the others. Past the limit, and where the disk has no more than the kernel's reserve left,
 //! growing is `Quota`; reading and removing always go on.
 
+use super::proxies::Proxy;
 use rustix::fs::statvfs;
 use sigma_abi::limits::DISK_RESERVE;
 use sigma_abi::{Code, Error, Realm, Result};
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes that ux may be granted beyond what it uses, so that it need not ask at each write.
+/// Bytes that a proxy may be granted beyond what it uses, so that it need not ask at each write.
 const AHEAD: u64 = 16 << 20;
 
-/// Of what is left, at most one part in so many is granted ahead: what ux holds ready others cannot have.
+/// Of what is left, at most one part in so many is granted ahead: what one holds ready others cannot have.
 const SHARE_AHEAD: u64 = 16;
 
 /// The bytes of a block as stat(2) counts them.
@@ -31,19 +33,22 @@ pub(crate) struct Disk {
 }
 
 /// Who holds how much.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Ledger {
     limit: Option<u64>,
     /// Programs, those included that are being uploaded.
     programs: u64,
-    /// What ux may use.
-    granted: u64,
+    /// What each proxy may use.
+    granted: BTreeMap<Proxy, u64>,
 }
 
 impl Ledger {
     /// Bytes that nobody holds; `other` is held by what is not in the ledger.
     fn left(&self, other: u64) -> u64 {
-        let held = self.programs.saturating_add(self.granted).saturating_add(other);
+        let held = self
+            .granted
+            .values()
+            .fold(self.programs.saturating_add(other), |held, more| held.saturating_add(*more));
         self.limit.unwrap_or(u64::MAX).saturating_sub(held)
     }
 
@@ -54,15 +59,16 @@ impl Ledger {
         fits
     }
 
-    /// ux uses so much, and wants to use so much: what it may use. Less than it wants where there is no room for that.
-    fn grant(&mut self, used: u64, wanted: u64, other: u64) -> u64 {
-        self.granted = 0;
+    /// A proxy uses so much, and wants to use so much: what it may use. Less than it wants where there is no room for that.
+    fn grant(&mut self, proxy: Proxy, used: u64, wanted: u64, other: u64) -> u64 {
+        self.granted.remove(&proxy);
         let left = self.left(other);
         let spare = left.saturating_sub(wanted);
         let ahead = AHEAD.min(spare / SHARE_AHEAD);
         // What is there is there, also past a limit that was lowered since.
-        self.granted = if wanted <= left { wanted + ahead } else { used.max(left.min(wanted)) };
-        self.granted
+        let granted = if wanted <= left { wanted + ahead } else { used.max(left.min(wanted)) };
+        self.granted.insert(proxy, granted);
+        granted
     }
 }
 
@@ -104,10 +110,10 @@ impl Disk {
         ledger.programs = ledger.programs.saturating_sub(bytes);
     }
 
-    /// What ux may use, where it uses so much now and wants to use so much.
-    pub(crate) fn grant(&self, used: u64, wanted: u64) -> u64 {
+    /// What a proxy may use, where it uses so much now and wants to use so much.
+    pub(crate) fn grant(&self, proxy: Proxy, used: u64, wanted: u64) -> u64 {
         let other = self.namespace_bytes();
-        self.lock().grant(used, wanted.max(used), other)
+        self.lock().grant(proxy, used, wanted.max(used), other)
     }
 
     /// Bytes of programs.
@@ -148,15 +154,29 @@ mod tests {
     fn programs_and_files_together_never_pass_the_limit() {
         let mut ledger = ledger(1000);
         assert!(ledger.take(400, 0));
-        let granted = ledger.grant(0, 300, 0);
+        let granted = ledger.grant(Proxy::Ux, 0, 300, 0);
         assert!((300..=600).contains(&granted), "{granted}");
         assert!(!ledger.take(301, 0), "ux holds {granted}");
-        assert_eq!(ledger.grant(300, 600, 0), 600, "all that is left, to the byte");
-        assert!(ledger.grant(600, 601, 0) < 601);
+        assert_eq!(ledger.grant(Proxy::Ux, 300, 600, 0), 600, "all that is left, to the byte");
+        assert!(ledger.grant(Proxy::Ux, 600, 601, 0) < 601);
         assert!(!ledger.take(1, 0));
         // Files were removed: what they held is there for programs.
-        ledger.grant(0, 0, 0);
+        ledger.grant(Proxy::Ux, 0, 0, 0);
         assert!(ledger.take(500, 0));
+    }
+
+    #[test]
+    fn what_one_proxy_holds_another_does_not_get() {
+        let mut ledger = ledger(1000);
+        let granted = ledger.grant(Proxy::Mongo, 0, 500, 0);
+        assert_eq!(ledger.grant(Proxy::Ux, 0, 1000, 0), 1000 - granted);
+        let ahead = ledger.grant(Proxy::Mongo, 0, 0, 0);
+        assert!(ahead < granted);
+        assert_eq!(
+            ledger.grant(Proxy::Ux, 500, 1000, 0),
+            1000 - ahead,
+            "what was given back is there for others"
+        );
     }
 
     #[test]
@@ -164,23 +184,23 @@ mod tests {
         let mut ledger = ledger(1000);
         assert!(!ledger.take(500, 501));
         assert!(ledger.take(499, 501));
-        assert_eq!(ledger.grant(0, 1, 501), 0);
+        assert_eq!(ledger.grant(Proxy::Ux, 0, 1, 501), 0);
     }
 
     #[test]
     fn a_limit_below_what_is_there_takes_nothing_away() {
         let mut ledger = ledger(1000);
-        assert_eq!(ledger.grant(900, 900, 0), 906);
+        assert_eq!(ledger.grant(Proxy::Ux, 900, 900, 0), 906);
         ledger.limit = Some(100);
-        assert_eq!(ledger.grant(900, 900, 0), 900);
-        assert_eq!(ledger.grant(900, 901, 0), 900, "and nothing grows");
+        assert_eq!(ledger.grant(Proxy::Ux, 900, 900, 0), 900);
+        assert_eq!(ledger.grant(Proxy::Ux, 900, 901, 0), 900, "and nothing grows");
         assert_eq!(ledger.left(0), 0);
     }
 
     #[test]
     fn without_a_limit_ux_asks_now_and_then_only() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.grant(0, 5, 0), 5 + AHEAD);
+        assert_eq!(ledger.grant(Proxy::Ux, 0, 5, 0), 5 + AHEAD);
         assert!(ledger.take(u64::MAX / 2, 0));
     }
 }

@@ -1,5 +1,6 @@
 //! Programs that are run from where they are, rather than from `/bin`.
 
+use super::proxies::Proxy;
 use super::{Tenant, layout};
 use crate::binary::{Binary, WHOLE};
 use crate::dial;
@@ -14,7 +15,7 @@ impl Tenant {
     /// The kernel's own connection to the realm's files on this machine.
     pub(super) async fn files(&self, kernel: &Arc<Kernel>) -> Result<Device> {
         let caller = operator_caller(kernel, Some(&self.name));
-        let socket = dial::introduce(&self.ux(kernel)?.door().await?, &Path::root(), &caller)?;
+        let socket = dial::introduce(&self.proxy(kernel, Proxy::Ux)?.door().await?, &Path::root(), &caller)?;
         layout::connect(socket)
     }
 
@@ -22,7 +23,7 @@ impl Tenant {
     pub(super) async fn fetch(&self, kernel: &Arc<Kernel>, path: &Path) -> Result<Binary> {
         let resolved = self.resolve(path).await?;
         let (mount, rest) = (Path::parse(&resolved.mount)?, resolved.rest);
-        if !self.is_ux(kernel, &mount) {
+        if Self::proxy_at(kernel, &mount) != Some(Proxy::Ux) {
             return Err(Error::new(Code::Unsupported, "programs are run from /bin and /ux"));
         }
         let files = NamespaceClient(self.files(kernel).await?);

@@ -3,6 +3,7 @@
 //! Named keeps what is laid out where it is, and puts aside what it finds in its place.
 
 use super::Root;
+use super::proxies::Proxy;
 use crate::dial;
 use crate::kernel::Kernel;
 use crate::session::operator_caller;
@@ -90,7 +91,7 @@ impl Layout {
 }
 
 async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result<()> {
-    for path in ["/ux", "/machine"] {
+    for path in ["/ux", "/s3", "/machine"] {
         let directory = proto::CreateRequest {
             path: path.into(),
             kind: proto::Kind::Directory.into(),
@@ -99,9 +100,8 @@ async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result
         };
         root.create(directory).await?;
     }
-    let mounts =
-        ["/bin".to_owned(), "/proc".to_owned(), format!("/ux/{machine}"), format!("/machine/{machine}")];
-    for path in mounts {
+    let own = ["/bin".to_owned(), "/proc".to_owned(), format!("/machine/{machine}")];
+    for path in own.into_iter().chain(Proxy::ALL.map(|proxy| proxy.mount(machine))) {
         let endpoint =
             proto::Endpoint { machine: machine.to_owned(), pid: pid.to_owned(), ..Default::default() };
         let request =

@@ -1,6 +1,6 @@
 //! What the operator sets for a realm: kept durably, then applied to what runs.
 
-use super::settings::{DISK, ENTRIES, KEYS, MCPU, MEMORY, PROCS, Settings};
+use super::settings::{DISK, ENTRIES, MCPU, MEMORY, PROCS, Settings};
 use super::{Tenant, internal, store};
 use crate::kernel::Kernel;
 use sigma_abi::limits::DEFAULT_ENTRIES;
@@ -20,14 +20,14 @@ impl Tenant {
     /// # Errors
     /// `Invalid` naming the key or the value; `Internal` where they cannot be kept.
     pub(crate) async fn set(&self, kernel: &Arc<Kernel>, changes: BTreeMap<String, String>) -> Result<()> {
-        let settings = {
+        let (before, settings) = {
             let mut record = self.record();
             let settings = record.settings.with(changes)?;
             let changed = store::Record { settings: settings.clone(), ..record.clone() };
             changed.keep().map_err(internal)?;
-            *record = changed;
-            settings
+            (std::mem::replace(&mut *record, changed).settings, settings)
         };
+        self.proxies.changed(&before, &settings);
         self.disk.set_limit(settings.disk_bytes());
         kernel.ports.keep_granted(&self.name, &settings);
         kernel.schedule(Event::Limits { realm: self.name.clone(), limits: settings.limits() });
@@ -54,12 +54,13 @@ impl Tenant {
     pub(crate) async fn show(&self, kernel: &Arc<Kernel>) -> Result<proto::RealmShown> {
         let settings = self.settings();
         let used = self.used(kernel).await?;
-        let shown = KEYS.iter().map(|key| proto::Setting {
-            key: key.name.to_owned(),
-            value: settings.texts().get(key.name).cloned().unwrap_or_default(),
+        let shown = settings.shown().map(|(name, key, value)| proto::Setting {
+            limit: settings.limit(&name),
+            used: used.get(&*name).copied(),
+            value: value.filter(|_| !key.is_secret()).unwrap_or_default().to_owned(),
             default: key.default.to_owned(),
-            limit: settings.limit(key.name),
-            used: used.get(key.name).copied(),
+            hidden: value.is_some() && key.is_secret(),
+            key: name,
         });
         Ok(proto::RealmShown { name: self.name.to_string(), settings: shown.collect() })
     }

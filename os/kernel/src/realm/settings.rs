@@ -1,9 +1,12 @@
-//! What the operator sets for a realm: its limits, the ports that it may publish, and whom its procs may act as.
+//! What the operator sets for a realm: its limits, the ports that it may publish, whom its procs may act as, and the outside
+//! systems of its proxies.
 //!
 //! A setting is a key and a text, as the operator wrote it and as it is kept. [`KEYS`] is the one list of them: what is not
 //! in it is an error that names the nearest key, also in a realm's file. Nothing here touches a disk.
+//!
+//! Some are secret: they are passed to the proxy that needs them, and shown to nobody again.
 
-use sigma_abi::{Code, Error, Principal, Result};
+use sigma_abi::{Code, Error, Principal, Realm, Result};
 use sigma_schedd::RealmLimits;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -11,10 +14,19 @@ use std::ops::RangeInclusive;
 /// Ports and principals that one setting may list.
 const MAX_LISTED: usize = 64;
 
+/// Bytes of a value.
+const MAX_VALUE: usize = 4096;
+
+/// Settings of one realm.
+const MAX_SETTINGS: usize = 256;
+
+/// In the name of a key: here stands a name that the operator chooses.
+const NAME: &str = "NAME";
+
 /// A key that may be set.
 #[derive(Debug)]
 pub(crate) struct Key {
-    pub(crate) name: &'static str,
+    name: &'static str,
     kind: Kind,
     /// What holds where nothing is set.
     pub(crate) default: &'static str,
@@ -26,6 +38,10 @@ enum Kind {
     Bytes,
     Ports,
     Principals,
+    /// Where an outside system is: one of these schemes.
+    Url(&'static [&'static str]),
+    Text,
+    Secret,
 }
 
 pub(crate) const PROCS: &str = "limit.procs";
@@ -37,7 +53,7 @@ const PORTS: &str = "publish.ports";
 const PRINCIPALS: &str = "spawn.principals";
 
 /// Every key that there is.
-pub(crate) const KEYS: [Key; 7] = [
+const KEYS: [Key; 17] = [
     Key { name: PROCS, kind: Kind::Number, default: "100000" },
     Key { name: MCPU, kind: Kind::Number, default: "all of the machine" },
     Key { name: MEMORY, kind: Kind::Bytes, default: "all of the machine" },
@@ -45,6 +61,20 @@ pub(crate) const KEYS: [Key; 7] = [
     Key { name: ENTRIES, kind: Kind::Number, default: "200000" },
     Key { name: PORTS, kind: Kind::Ports, default: "none" },
     Key { name: PRINCIPALS, kind: Kind::Principals, default: "their own" },
+    Key { name: "s3.endpoint", kind: Kind::Url(&["http", "https"]), default: "the machine's disk" },
+    Key { name: "s3.region", kind: Kind::Text, default: "us-east-1" },
+    Key { name: "s3.access-key", kind: Kind::Text, default: "none" },
+    Key { name: "s3.secret-key", kind: Kind::Secret, default: "none" },
+    Key {
+        name: "db.NAME.url",
+        kind: Kind::Url(&["postgres", "postgresql", "mysql", "mariadb"]),
+        default: "SQLite on the machine's disk",
+    },
+    Key { name: "db.NAME.password", kind: Kind::Secret, default: "none" },
+    Key { name: "mongo.url", kind: Kind::Url(&["mongodb", "mongodb+srv"]), default: "the machine's disk" },
+    Key { name: "mongo.user", kind: Kind::Text, default: "none" },
+    Key { name: "mongo.password", kind: Kind::Secret, default: "none" },
+    Key { name: "mongo.database", kind: Kind::Text, default: "the name of the realm" },
 ];
 
 /// The settings of one realm. Each of them is right: it was read when it was set.
@@ -65,19 +95,44 @@ impl Settings {
     pub(crate) fn with(&self, changes: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         let mut settings = self.0.clone();
         for (name, value) in changes {
-            let key = KEYS.iter().find(|key| key.name == name).ok_or_else(|| unknown(&name))?;
+            let key = KEYS.iter().find(|key| key.is(&name)).ok_or_else(|| unknown(&name))?;
             if value.is_empty() {
                 settings.remove(&name);
                 continue;
             }
-            key.check(&value)?;
+            key.check(&name, &value)?;
             settings.insert(name, value);
+        }
+        if settings.len() > MAX_SETTINGS {
+            return Err(Error::new(Code::Quota, format!("a realm has at most {MAX_SETTINGS} settings")));
         }
         Ok(Self(settings))
     }
 
     pub(crate) fn texts(&self) -> &BTreeMap<String, String> {
         &self.0
+    }
+
+    /// Those of one proxy, with its name taken off.
+    pub(crate) fn of(&self, proxy: &str) -> BTreeMap<&str, &str> {
+        let below = |name| str::strip_prefix(str::strip_prefix(name, proxy)?, ".");
+        self.0.iter().filter_map(|(name, value)| Some((below(name)?, value.as_str()))).collect()
+    }
+
+    /// Every key, with what is set: one with a name in it as often as it is set, or once as it is written.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = (String, &'static Key, Option<&str>)> {
+        KEYS.iter().flat_map(|key| {
+            let mut set: Vec<_> = self
+                .0
+                .iter()
+                .filter(|(name, _)| key.is(name))
+                .map(|(name, value)| (name.clone(), key, Some(value.as_str())))
+                .collect();
+            if set.is_empty() {
+                set.push((key.name.to_owned(), key, None));
+            }
+            set
+        })
     }
 
     /// What the scheduler holds the realm to.
@@ -116,9 +171,30 @@ impl Settings {
 }
 
 impl Key {
-    fn check(&self, value: &str) -> Result<()> {
-        let wrong = |why: String| Error::new(Code::Invalid, format!("{}={value}: {why}", self.name));
-        if list(value).count() > MAX_LISTED {
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self.kind, Kind::Secret)
+    }
+
+    /// Whether `name` is this key, or is it with a name where that has to be chosen.
+    fn is(&self, name: &str) -> bool {
+        match self.name.split_once(NAME) {
+            None => self.name == name,
+            Some((before, after)) => name
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after))
+                .is_some_and(|chosen| Realm::parse(chosen).is_ok()),
+        }
+    }
+
+    fn check(&self, name: &str, value: &str) -> Result<()> {
+        // A secret is not repeated, even where it is wrong.
+        let shown = if self.is_secret() { "…" } else { value };
+        let wrong = |why: String| Error::new(Code::Invalid, format!("{name}={shown}: {why}"));
+        if value.len() > MAX_VALUE || value.chars().any(char::is_control) {
+            return Err(wrong(format!("at most {MAX_VALUE} bytes of one line of text")));
+        }
+        let listed = matches!(self.kind, Kind::Ports | Kind::Principals);
+        if listed && list(value).count() > MAX_LISTED {
             return Err(wrong(format!("at most {MAX_LISTED} of them")));
         }
         match self.kind {
@@ -127,6 +203,8 @@ impl Key {
             Kind::Principals => list(value)
                 .try_for_each(|item| Principal::parse(item).map(drop))
                 .map_err(|error| wrong(error.message)),
+            Kind::Url(schemes) => url(value, schemes).map_err(wrong),
+            Kind::Text | Kind::Secret => Ok(()),
         }
     }
 }
@@ -155,6 +233,20 @@ fn ports(text: &str) -> std::result::Result<RangeInclusive<u16>, String> {
     let port = |text: &str| text.parse().ok().filter(|port| *port > 0).ok_or_else(wrong);
     let range = port(first)?..=port(last)?;
     if range.is_empty() { Err(wrong()) } else { Ok(range) }
+}
+
+/// A URL with a host and without a password: those are settings of their own, which are kept secret.
+fn url(text: &str, schemes: &[&str]) -> std::result::Result<(), String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if !schemes.contains(&scheme) || host.is_empty() {
+        return Err(format!("it is written {}://HOST:PORT", schemes.join(":// or ")));
+    }
+    if user.contains(':') {
+        return Err("a password is a setting of its own, so that it is shown to nobody".to_owned());
+    }
+    Ok(())
 }
 
 fn unknown(name: &str) -> Error {
@@ -219,6 +311,40 @@ mod tests {
             (PORTS, "80-70", "no port"),
             (PORTS, "http", "no port"),
             (PRINCIPALS, "Web", "principal name"),
+        ] {
+            let error = set(key, value).unwrap_err();
+            assert!(error.code == Code::Invalid && error.message.contains(word), "{key}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_gets_what_is_its_own_and_secrets_are_not_shown() {
+        let settings = set("db.main.password", "hush").unwrap();
+        let settings =
+            settings.with([("db.main.url".to_owned(), "postgres://me@host:5432/shop".to_owned())]).unwrap();
+        let settings = settings.with([("s3.region".to_owned(), "here".to_owned())]).unwrap();
+        assert_eq!(
+            settings.of("db").into_iter().collect::<Vec<_>>(),
+            [("main.password", "hush"), ("main.url", "postgres://me@host:5432/shop")]
+        );
+        assert_eq!(settings.of("d"), BTreeMap::new());
+        let secret: Vec<_> = settings
+            .shown()
+            .filter(|(_, key, value)| key.is_secret() && value.is_some())
+            .map(|(name, ..)| name)
+            .collect();
+        assert_eq!(secret, ["db.main.password"]);
+        assert!(settings.shown().any(|(name, _, value)| name == "mongo.url" && value.is_none()));
+    }
+
+    #[test]
+    fn a_url_has_no_password_and_a_name_is_a_name() {
+        for (key, value, word) in [
+            ("mongo.url", "mongodb://me:hush@host", "a setting of its own"),
+            ("s3.endpoint", "ftp://host", "http://"),
+            ("s3.endpoint", "http://", "http://"),
+            ("db.a/b.url", "postgres://host/x", "there is no setting"),
+            ("s3.secret-key", "a\nb", "s3.secret-key=…"),
         ] {
             let error = set(key, value).unwrap_err();
             assert!(error.code == Code::Invalid && error.message.contains(word), "{key}={value}: {error}");
