@@ -48,7 +48,7 @@ fn a_secret_is_read_from_a_file_and_shown_to_nobody_again() {
         machine.ok(&["realm", "create", "a"]).await;
         let scratch = tempfile::tempdir().unwrap();
         let file = scratch.path().join("secret");
-        std::fs::write(&file, "hush-hush\n").unwrap();
+        fs::write(&file, "hush-hush\n").unwrap();
         let set = format!("s3.secret-key=@{}", file.display());
         let said = machine.ok(&["realm", "set", "a", "s3.endpoint=http://127.0.0.1:1", &set]).await;
         assert!(said.contains("http://127.0.0.1:1") && said.contains("set, and not shown"), "{said}");
@@ -57,12 +57,9 @@ fn a_secret_is_read_from_a_file_and_shown_to_nobody_again() {
         let shown = machine.ok(&["--json", "realm", "show", "a"]).await;
         assert!(!said.contains("hush-hush") && !shown.contains("hush-hush"));
         let kept = machine.state().join("realm/a/realm.toml");
-        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&kept).unwrap().permissions());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&kept).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600, "the owner alone reads it");
-        assert!(
-            std::fs::read_to_string(kept).unwrap().contains("hush-hush\""),
-            "without the end of the line"
-        );
+        assert!(fs::read_to_string(kept).unwrap().contains("hush-hush\""), "without the end of the line");
         machine
             .fails(
                 &["realm", "set", "a", "s3.secret-key=@/no/such/file"],

@@ -24,6 +24,9 @@ const LOOKED_UP: [&str; 10] = [
     "/run/systemd/resolve",
 ];
 
+/// Where random numbers come from: a static program may find no other way to them.
+const RANDOM: [&str; 2] = ["/dev/urandom", "/dev/random"];
+
 /// Where names of hosts are asked for when an answer is long.
 const DNS: u16 = 53;
 
@@ -74,6 +77,9 @@ fn try_restrict(dir: &Path, outside: &Outside) -> anyhow::Result<RulesetStatus> 
         .scope(Scope::from_all(RULES))?
         .create()?
         .add_rule(PathBeneath::new(PathFd::new(dir)?, all & !BitFlags::from(AccessFs::Execute)))?;
+    for path in RANDOM.iter().filter_map(|path| PathFd::new(path).ok()) {
+        rules = rules.add_rule(PathBeneath::new(path, AccessFs::ReadFile))?;
+    }
     if !outside.ports.is_empty() {
         for path in LOOKED_UP.iter().filter_map(|path| PathFd::new(path).ok()) {
             rules = rules.add_rule(PathBeneath::new(path, AccessFs::ReadFile | AccessFs::ReadDir))?;
@@ -132,6 +138,8 @@ mod tests {
             )
         });
         assert_eq!(none, (Err(ErrorKind::PermissionDenied), false, Err(ErrorKind::PermissionDenied)));
+        // Once a static driver found no random numbers, and gave up.
+        assert!(asked(dir.path(), &Outside::none(), || fs::File::open("/dev/urandom").is_ok()));
         let one = asked(dir.path(), &Outside::ports([ours.port()]), || {
             (fs::read(other.path()).is_ok(), fs::read("/etc/hosts").is_ok(), connect(ours), connect(theirs))
         });
