@@ -5,6 +5,7 @@
 //! story is skipped, and says so on standard error whatever the test runner captures; where `CI` is set it fails.
 
 pub mod mariadb;
+pub mod nx;
 pub mod postgres;
 mod server;
 

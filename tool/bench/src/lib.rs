@@ -8,6 +8,7 @@ pub mod image;
 pub mod isolation;
 pub mod kernel_processes;
 pub mod measured;
+pub mod mongo;
 pub mod ns;
 pub mod peer;
 pub mod pin;

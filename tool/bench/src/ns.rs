@@ -4,7 +4,7 @@
 mod host;
 mod operations;
 mod scale;
-mod scratch;
+pub(crate) mod scratch;
 
 pub use scale::Scale;
 

@@ -145,6 +145,12 @@ pub const SCALE_WATCH: Promise = at_most("notification p50 at the largest / at t
 /// A notification beside ten thousand watches, and beside none.
 pub const SCALE_WATCHES: Promise = at_most("notification p50 beside most watches / beside none", 2.0);
 
+/// Documents found by their `_id` in the embedded store, beside gets at named, both with 64 in flight.
+pub const MONGO_FIND: Promise = at_least("finds by id / gets at named, 64 in flight", 0.2);
+
+/// Durable upserts there with 64 in flight, beside one block after the other made durable on the same disk.
+pub const MONGO_WRITES: Promise = at_least("durable upserts, 64 in flight / fdatasync, one at a time", 2.0);
+
 /// All of them, with the loosest bound that was ever asked of each.
 pub const ALL: &[(&str, Promise, Bound)] = &[
     ("WARM_START", WARM_START, Bound::AtMost(8.0)),
@@ -174,6 +180,8 @@ pub const ALL: &[(&str, Promise, Bound)] = &[
     ("SCALE_CREATE", SCALE_CREATE, Bound::AtMost(2.0)),
     ("SCALE_WATCH", SCALE_WATCH, Bound::AtMost(2.0)),
     ("SCALE_WATCHES", SCALE_WATCHES, Bound::AtMost(2.0)),
+    ("MONGO_FIND", MONGO_FIND, Bound::AtLeast(0.2)),
+    ("MONGO_WRITES", MONGO_WRITES, Bound::AtLeast(2.0)),
 ];
 
 #[cfg(test)]

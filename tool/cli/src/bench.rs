@@ -6,7 +6,7 @@ use crate::run::bundled;
 use anyhow::{Context as _, Result};
 use sigma_bench::image::Job;
 use sigma_bench::report::Report;
-use sigma_bench::{idle, image, isolation, ns, rpc, sched, start};
+use sigma_bench::{idle, image, isolation, mongo, ns, rpc, sched, start};
 use sigmaos::{Sigma, proto};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,6 +46,11 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
                 false => ns::run(&sigma, &kernel, &job).await?,
             };
             (report, *check)
+        }
+        Bench::Mongo { count, check } => {
+            let (sigma, kernel) = connect(context).await?;
+            let job = mongo::Job { peer: beside("peer")?, count: *count };
+            (mongo::run(&sigma, &kernel, &job).await?, *check)
         }
         Bench::Image { tasks, resizes, width, image, output, check } => {
             let (sigma, kernel) = connect(context).await?;

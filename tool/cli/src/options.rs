@@ -271,6 +271,16 @@ pub(crate) enum Bench {
         #[arg(long)]
         check: bool,
     },
+    /// The calls of the realm's document database, beside a get at named and the disk
+    Mongo {
+        /// Calls of each kind to measure, one after the other
+        #[arg(long, default_value_t = 5000, value_parser = parse_count)]
+        count: usize,
+
+        /// Exit with 1 when a promise is not kept
+        #[arg(long)]
+        check: bool,
+    },
     /// The scheduler by itself: decisions a second, and how long a realm waits beside one that queues without end. Needs no kernel
     Sched {
         /// Exit with 1 when a promise is not kept
