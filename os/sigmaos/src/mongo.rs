@@ -3,8 +3,8 @@
 //! Where the operator has said nothing it is an embedded store on the machine, and with `mongo.url` a MongoDB; a proc sees no
 //! difference but those that os/abi/PROTOCOL.md names. A collection is made by its first document or index.
 //!
-//! ```no_run
-//! # async fn example(sigma: sigmaos::Sigma) -> sigmaos::Result<()> {
+//! ```
+//! # sigma_test::example(async |sigma| {
 //! use sigmaos::mongo::{Mongo, doc};
 //!
 //! #[derive(serde::Serialize, serde::Deserialize)]
@@ -20,9 +20,9 @@
 //! users.insert_one(&User { id: 1, name: "ada".into(), visits: 0 }).await?;
 //! users.update_one(doc! { "name": "ada" }, doc! { "$inc": { "visits": 1 } }).await?;
 //! let busiest = users.find(doc! {}).sort(doc! { "visits": -1 }).limit(10).all().await?;
-//! # drop(busiest);
-//! # Ok(())
-//! # }
+//! assert_eq!((busiest.len(), busiest[0].visits), (1, 1));
+//! # sigmaos::Result::Ok(())
+//! # });
 //! ```
 //!
 //! # Errors

@@ -98,3 +98,25 @@ fn a_damaged_file_is_named_and_is_no_other_realms_trouble() {
         Mongo::open(&b.sigma).await.unwrap();
     });
 }
+
+#[test]
+fn a_limit_of_disk_refuses_what_grows_and_lets_go_what_goes() {
+    const MIB: usize = 1 << 20;
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        machine.ok(&["realm", "set", "a", &format!("limit.disk={}", 48 * MIB)]).await;
+        let large = Mongo::open(&tenant.sigma).await.unwrap().collection::<Document>("large");
+        let mut kept = 0;
+        let refused = loop {
+            match large.insert_one(&doc! { "_id": kept, "text": "x".repeat(MIB) }).await {
+                Ok(_) => kept += 1,
+                Err(error) => break error,
+            }
+            assert!(kept < 48, "more was taken than the realm may have");
+        };
+        assert_eq!((refused.code, refused.maybe_done), (Code::Quota, false), "{refused}");
+        assert!(refused.message.contains("limit.disk"), "{refused}");
+        assert_eq!(large.count(doc! {}).await.unwrap(), u64::try_from(kept).unwrap());
+        assert_eq!(large.delete_many(doc! {}).await.unwrap(), u64::try_from(kept).unwrap());
+    });
+}

@@ -102,8 +102,23 @@ fn what_is_set_wrongly_is_named_and_no_secret_is_told() {
         assert!(!machine.log_tail().contains(&hush), "the log has it");
         listening.abort();
         machine.realm("b").await;
-        machine.ok(&["realm", "set", "b", "mongo.url=mongodb+srv://example.org"]).await;
+        let looked_up = ["realm", "set", "b", "mongo.url=mongodb+srv://example.org"];
+        machine.fails(&looked_up, 1, &["mongo.url", "mongodb://"]).await;
+        // A password without a user is no way in.
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("password");
+        std::fs::write(&file, &hush).unwrap();
+        machine
+            .ok(&[
+                "realm",
+                "set",
+                "b",
+                "mongo.url=mongodb://127.0.0.1:1",
+                &format!("mongo.password=@{}", file.display()),
+            ])
+            .await;
         let error = Mongo::open(&machine.client("b")).await.unwrap_err();
-        assert!(error.code == Code::Invalid && error.message.contains("mongo.url"), "{error}");
+        assert!(error.code == Code::Invalid && error.message.contains("mongo.user"), "{error}");
+        assert!(!error.message.contains(&hush), "{error}");
     });
 }

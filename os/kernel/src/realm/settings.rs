@@ -71,7 +71,7 @@ const KEYS: [Key; 17] = [
         default: "SQLite on the machine's disk",
     },
     Key { name: "db.NAME.password", kind: Kind::Secret, default: "none" },
-    Key { name: "mongo.url", kind: Kind::Url(&["mongodb", "mongodb+srv"]), default: "the machine's disk" },
+    Key { name: "mongo.url", kind: Kind::Url(&["mongodb"]), default: "the machine's disk" },
     Key { name: "mongo.user", kind: Kind::Text, default: "none" },
     Key { name: "mongo.password", kind: Kind::Secret, default: "none" },
     Key { name: "mongo.database", kind: Kind::Text, default: "the name of the realm" },

@@ -12,6 +12,9 @@ use crate::projection::Projection;
 use redb::ReadableTable;
 use sigma_abi::{Code, Error};
 
+/// Bytes of a document that counts as one of those that are looked at.
+const BYTES_OF_ONE: usize = 16 << 10;
+
 /// What is looked for.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -156,7 +159,7 @@ impl Search {
                 {
                     gathered.add(sort.sort_key(document), id, most)?;
                 }
-                Ok(spent(&mut left))
+                Ok(spent(&mut left, document))
             })?;
             if !ended {
                 return Ok(Progress::Paused);
@@ -192,7 +195,7 @@ impl Search {
                     }
                 }
             }
-            Ok(spent(left))
+            Ok(spent(left, document))
         };
         let ended = match stage {
             Stage::Walking(walk) => walk.go(tables, &mut see)?,
@@ -222,8 +225,9 @@ impl Search {
     }
 }
 
-fn spent(left: &mut usize) -> Step {
-    *left = left.saturating_sub(1);
+/// Counts a document that was looked at; a large one counts for more.
+fn spent(left: &mut usize, document: &Raw) -> Step {
+    *left = left.saturating_sub(1 + document.as_bytes().len() / BYTES_OF_ONE);
     if *left == 0 { Step::Stop } else { Step::Next }
 }
 
