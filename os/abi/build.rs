@@ -2,13 +2,14 @@
 
 use std::error::Error;
 
-const PROTOS: [&str; 6] = [
+const PROTOS: [&str; 7] = [
     "proto/wire.proto",
     "proto/fs.proto",
     "proto/proc.proto",
     "proto/kernel.proto",
     "proto/jail.proto",
     "proto/mongo.proto",
+    "proto/db.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

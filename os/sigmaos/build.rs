@@ -4,7 +4,7 @@ use std::path::Path;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     sigma_rpcgen::compile_system(
-        &["fs.proto", "proc.proto", "kernel.proto", "mongo.proto"],
+        &["fs.proto", "proc.proto", "kernel.proto", "mongo.proto", "db.proto"],
         Path::new("../abi/proto"),
     )
 }

@@ -2,6 +2,7 @@
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Where control groups are mounted, by every convention.
@@ -67,6 +68,28 @@ pub fn name(pid: u32) -> String {
 pub fn command(pid: u32) -> String {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&words).trim_end_matches('\0').replace('\0', " ")
+}
+
+/// Whether the memory of a process holds these bytes, proc_pid_mem(5); none where this user may not look into it.
+pub fn memory_holds(pid: u32, bytes: &[u8]) -> Option<bool> {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).ok()?;
+    let number = |text: &str| u64::from_str_radix(text, 16).ok();
+    let mut looked = false;
+    for line in maps.lines() {
+        let (range, rights) = line.split_once(' ')?;
+        let (from, to) = range.split_once('-')?;
+        let (from, to) = (number(from)?, number(to)?);
+        let mut part = vec![0; usize::try_from(to - from).ok()?];
+        // What the system keeps there for itself cannot be read.
+        if rights.starts_with('r') && memory.read_exact_at(&mut part, from).is_ok() {
+            looked = true;
+            if part.windows(bytes.len()).any(|here| here == bytes) {
+                return Some(true);
+            }
+        }
+    }
+    looked.then_some(false)
 }
 
 /// The scheduling policy of each task of a process, sched(7): 0 is SCHED_OTHER, 5 is SCHED_IDLE.

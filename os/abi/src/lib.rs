@@ -20,6 +20,11 @@ pub mod status;
 pub mod proto {
     include!(concat!(env!("OUT_DIR"), "/sigma.rs"));
 
+    /// Those of SQL databases.
+    pub mod db {
+        include!(concat!(env!("OUT_DIR"), "/sigma.db.rs"));
+    }
+
     /// Those of the document database.
     pub mod mongo {
         include!(concat!(env!("OUT_DIR"), "/sigma.mongo.rs"));

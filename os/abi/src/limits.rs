@@ -41,6 +41,9 @@ pub const MAX_SERVER_IN_FLIGHT: usize = 16_384;
 /// Objects that one connection may hold open at a server.
 pub const MAX_HANDLES: usize = 1024;
 
+/// Bytes of a row of `/db`, and of a statement with its parameters: what is around them has to fit into the message, too.
+pub const MAX_ROW: usize = MAX_HEAD - (64 << 10);
+
 /// Bytes of a document in `/mongo`: one has to fit into a reply.
 pub const MAX_DOCUMENT: usize = MAX_PAYLOAD;
 

@@ -13,6 +13,9 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
 
+/// The package of what every server speaks; its services are not devices that somebody opens.
+const SYSTEM: &str = "sigma";
+
 /// Compiles `protos`, found below `includes`, into `OUT_DIR`, and tells cargo to watch them.
 ///
 /// # Errors
@@ -29,7 +32,7 @@ pub fn compile(protos: &[&str], includes: &[&str]) -> Result<(), Box<dyn Error>>
     Ok(())
 }
 
-/// As [`compile`], for the SDK itself: only the services, whose messages sigma-abi already has. No server carries its
+/// As [`compile`], for the SDK itself: only the services, whose messages sigma-abi already has. The servers of [`SYSTEM`] carry no
 /// descriptors; those of all go to `OUT_DIR/sigma.descriptor`, once.
 ///
 /// # Errors
@@ -41,7 +44,7 @@ pub fn compile_system(protos: &[&str], include: &Path) -> Result<(), Box<dyn Err
     let set = protox::compile(protos, [include])?;
     let folder = std::env::var("OUT_DIR")?;
     std::fs::write(Path::new(&folder).join("sigma.descriptor"), descriptor::stripped(&set).encode_to_vec())?;
-    config.service_generator(Box::new(Stubs { runtime: "crate::rpc", published: None }));
+    config.service_generator(Box::new(Stubs { runtime: "crate::rpc", published: Some(set.clone()) }));
     config.compile_fds(set)?;
     Ok(())
 }
@@ -96,7 +99,7 @@ impl Stubs {
         writeln!(out, "pub struct {name}Server<T>(pub std::sync::Arc<T>);\n")?;
         writeln!(out, "impl<T: {name}> {rt}::Service for {name}Server<T> {{")?;
         writeln!(out, "    fn name(&self) -> &'static str {{\n        \"{}\"\n    }}\n", service.proto_name)?;
-        if let Some(set) = &self.published {
+        if let Some(set) = self.published.as_ref().filter(|_| service.package != SYSTEM) {
             let file = descriptor::write(set, &service.package, &service.proto_name)
                 .expect("build scripts may write to OUT_DIR");
             writeln!(out, "    fn descriptor(&self) -> &'static [u8] {{")?;

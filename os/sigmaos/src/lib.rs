@@ -46,6 +46,7 @@
 //!   realm's named, which knows them by their numbers. What stays an error says whether it may have been done.
 
 mod changes;
+pub mod db;
 mod directory;
 pub mod door;
 mod elect;

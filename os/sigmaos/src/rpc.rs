@@ -42,7 +42,8 @@ pub struct Call {
 }
 
 impl Call {
-    pub(crate) fn new(frame: Frame) -> Self {
+    /// The call of a frame, of nobody who is known.
+    pub fn new(frame: Frame) -> Self {
         Self { frame, caller: Arc::default() }
     }
 
@@ -230,7 +231,6 @@ impl Device {
     }
 
     /// Calls a method whose answer nobody waits for. A server that has gone does not hear of it.
-    #[cfg(feature = "mongo")]
     pub(crate) fn notify(&self, method: &'static str, message: &impl Message) {
         let frame = Frame { handle: self.handle, ..Frame::new(Kind::Notice, 0, method, message) };
         let _ = self.connection.send(frame, Vec::new());

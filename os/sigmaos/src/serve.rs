@@ -58,7 +58,7 @@ impl Session for Services {
 }
 
 /// A notice is a call whose answer nobody waits for; it must be one that can be answered at once.
-pub(crate) fn take_notice(mut answer: Answer) {
+pub fn take_notice(mut answer: Answer) {
     let waker = std::task::Waker::noop();
     let _ = answer.as_mut().poll(&mut std::task::Context::from_waker(waker));
 }

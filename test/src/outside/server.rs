@@ -126,7 +126,9 @@ impl Server {
             let user = ORDINARY_USER;
             command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]);
         }
-        command.args(words).current_dir(self.folder()).env("HOME", self.folder());
+        command.args(words).current_dir(self.folder());
+        // Two servers of a kind would meet in the temporary files of the system.
+        command.env("HOME", self.folder()).env("TMPDIR", self.folder());
         command
     }
 

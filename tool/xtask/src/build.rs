@@ -31,6 +31,7 @@ const PARTS: &[Part] = &[
     Part { package: "sigma-named", target: GNU, folder: "bin" },
     Part { package: "sigma-ux", target: GNU, folder: "bin" },
     Part { package: "sigma-mongo", target: GNU, folder: "bin" },
+    Part { package: "sigma-db", target: GNU, folder: "bin" },
     Part { package: "sigma-peer", target: GNU, folder: "bin" },
     Part { package: "sigma-jail", target: MUSL, folder: "bin" },
     Part { package: "cache", target: MUSL, folder: "proc" },

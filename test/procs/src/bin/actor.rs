@@ -73,6 +73,14 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
             println!("ate {} MiB", std::hint::black_box(eaten).len() >> 20);
             Ok(())
         }
+        // A statement in a transaction that stays open; _ stands for a space.
+        "sql-in-transaction" => {
+            let db = sigmaos::db::Db::open(sigma, "/db/main").await?;
+            let transaction = db.begin().await?;
+            transaction.execute(&rest.replace('_', " "), []).await?;
+            std::mem::forget(transaction);
+            Ok(())
+        }
         // BINARY,STEP,STEP…
         "spawn" => {
             let mut words = rest.split(',');
