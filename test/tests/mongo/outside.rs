@@ -79,6 +79,24 @@ fn a_caller_that_waits_no_longer_is_told_at_its_own_deadline() {
 }
 
 #[test]
+fn a_user_whom_the_server_does_not_let_in_is_denied() {
+    story(async |machine| {
+        // NX-27017 lets in nobody who names themselves.
+        let Some(nx) = Nx::start().await else { return };
+        let hush = "p4ssword-of-the-story".to_owned();
+        let credentials = [("user", "me".to_owned()), ("password", hush.clone())];
+        let tenant = realm_on(machine, "a", &nx.url(), &credentials).await;
+        let error = Mongo::open(&tenant.sigma).await.unwrap().collections().await.unwrap_err();
+        assert_eq!(error.code, Code::Denied, "{error}");
+        assert!(
+            error.message.contains("mongo.password") && error.message.contains(&nx.server().address()),
+            "{error}"
+        );
+        assert!(!error.message.contains(&hush) && !machine.log_tail().contains(&hush), "{error}");
+    });
+}
+
+#[test]
 fn what_is_set_wrongly_is_named_and_no_secret_is_told() {
     story(async |machine| {
         let hush = "p4ssword-of-the-story".to_owned();

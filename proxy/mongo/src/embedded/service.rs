@@ -51,9 +51,9 @@ impl Embedded {
     }
 
     #[cfg(test)]
-    pub(super) fn in_memory() -> Self {
-        let (database, catalog) = store::in_memory();
-        Self::with(database, catalog, None, |error| panic!("{error}")).unwrap()
+    pub(super) fn over(backend: impl redb::StorageBackend, failed: impl Fn(&Error) + Send + 'static) -> Self {
+        let (database, catalog) = store::over(backend);
+        Self::with(database, catalog, None, failed).unwrap()
     }
 
     fn with(

@@ -69,10 +69,10 @@ pub(super) fn open(path: &Path) -> Result<(Database, Catalog)> {
     open().map_err(|error| error.context(format!("the documents in {}", path.display())))
 }
 
-/// A database in memory, for tests.
+/// A database over what a test gives in the place of a file.
 #[cfg(test)]
-pub(super) fn in_memory() -> (Database, Catalog) {
-    let database = Database::builder().create_with_backend(redb::backends::InMemoryBackend::new()).unwrap();
+pub(super) fn over(backend: impl redb::StorageBackend) -> (Database, Catalog) {
+    let database = Database::builder().create_with_backend(backend).unwrap();
     let catalog = prepare(&database).unwrap();
     (database, catalog)
 }

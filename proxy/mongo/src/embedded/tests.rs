@@ -1,6 +1,7 @@
 //! The embedded store by its calls, without a kernel.
 
 mod calls;
+mod disk;
 mod durable;
 mod plans;
 
@@ -50,7 +51,7 @@ fn documents(mut payload: &[u8]) -> Vec<Document> {
 
 impl Store {
     fn in_memory() -> Self {
-        Self(Embedded::in_memory())
+        Self(Embedded::over(redb::backends::InMemoryBackend::new(), |error| panic!("{error}")))
     }
 
     async fn insert(&self, collection: &str, documents: &[Document]) -> Result<u64> {
