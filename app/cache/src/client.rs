@@ -1,5 +1,7 @@
 //! The client: finds the shard of each key by itself, and follows shards that come and go.
 
+mod many;
+
 use crate::members::{Change, Members};
 use crate::proto::{CacheClient, CompareAndSetRequest, Key, PutRequest, Statistics, StatsRequest};
 use crate::ring::Ring;

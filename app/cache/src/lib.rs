@@ -32,5 +32,8 @@ pub mod proto {
 /// Bytes of a key.
 pub const MAX_KEY: usize = 1 << 10;
 
+/// Keys of one call that takes several.
+pub const MAX_KEYS: usize = 1000;
+
 /// Bytes of a value.
 pub const MAX_VALUE: usize = 1 << 20;

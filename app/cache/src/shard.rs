@@ -2,13 +2,14 @@
 
 use crate::members::{Change, Members};
 use crate::proto::{
-    Cache, CacheServer, CompareAndSetRequest, Deleted, Entry, Key, PutRequest, Statistics, StatsRequest,
-    Swapped,
+    AddRequest, Added, Cache, CacheServer, CompareAndSetRequest, Deleted, Entries, Entry, Key, Keys, PutRequest,
+    Statistics, StatsRequest, Swapped,
 };
 use crate::ring::Ring;
 use crate::store::{Compared, Store};
-use crate::{MAX_KEY, MAX_VALUE};
+use crate::{MAX_KEY, MAX_KEYS, MAX_VALUE};
 use bytes::Bytes;
+use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::rpc::{Request, Response};
 use sigmaos::{Code, Error, Result, Sigma};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -141,6 +142,40 @@ impl Cache for Shard {
         Ok(Deleted { found }.into())
     }
 
+    async fn get_many(&self, request: Request<Keys>) -> Result<Response<Entries>> {
+        let keys = &request.message.keys;
+        bounded(keys)?;
+        let now_ms = self.now_ms();
+        let mut kept = self.lock();
+        let (mut lengths, mut values) = (Vec::with_capacity(keys.len()), Vec::new());
+        for key in keys {
+            let own = kept.ring.of(key).is_some_and(|(name, ())| name == self.name);
+            let found = if own { kept.store.get(key, now_ms) } else { None };
+            // What does not fit is left for another call.
+            match found.filter(|(_, value)| values.len() + value.len() <= MAX_PAYLOAD) {
+                Some((_, value)) => {
+                    lengths.push(value.len() as u32 + 1);
+                    values.extend_from_slice(&value);
+                }
+                None => lengths.push(0),
+            }
+        }
+        Ok(Response::new(Entries { lengths }).payload(values.into()))
+    }
+
+    async fn add(&self, request: Request<AddRequest>) -> Result<Response<Added>> {
+        let AddRequest { keys, limit_bytes } = request.message;
+        bounded(&keys)?;
+        let limit_bytes = if limit_bytes == 0 { MAX_VALUE } else { MAX_VALUE.min(limit_bytes as usize) };
+        let now_ms = self.now_ms();
+        let mut kept = self.lock();
+        let Kept { store, ring } = &mut *kept;
+        let (own, stale): (Vec<_>, Vec<_>) =
+            keys.into_iter().partition(|key| ring.of(key).is_some_and(|(name, ())| name == self.name));
+        own.iter().for_each(|key| store.add(key, &request.payload, limit_bytes, now_ms));
+        Ok(Added { stale }.into())
+    }
+
     async fn stats(&self, _: Request<StatsRequest>) -> Result<Response<Statistics>> {
         Ok(self.lock().store.statistics(self.now_ms()).into())
     }
@@ -149,6 +184,14 @@ impl Cache for Shard {
 /// A copy that holds no more than itself: what came with a frame would keep the whole buffer that it was read into.
 fn own(bytes: &[u8]) -> Result<Bytes> {
     if bytes.len() > MAX_VALUE { Err(too_large(bytes.len())) } else { Ok(Bytes::copy_from_slice(bytes)) }
+}
+
+fn bounded(keys: &[Bytes]) -> Result<()> {
+    if keys.len() > MAX_KEYS || keys.iter().any(|key| key.is_empty() || key.len() > MAX_KEY) {
+        let text = format!("{} keys: a call has at most {MAX_KEYS}, of 1 to {MAX_KEY} bytes each", keys.len());
+        return Err(Error::new(Code::Invalid, text));
+    }
+    Ok(())
 }
 
 fn too_large(length: usize) -> Error {

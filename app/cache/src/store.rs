@@ -98,6 +98,16 @@ impl Store {
         }
     }
 
+    /// Adds an entry to a list that is there: entries of equal length, the greatest first, none twice. What is past the limit
+    /// is dropped, and the list ends when it would have.
+    pub fn add(&mut self, key: &[u8], entry: &[u8], limit_bytes: usize, now_ms: u64) {
+        self.expire(now_ms);
+        let Some(there) = self.entries.peek(key) else { return };
+        let Some(list) = inserted(&there.value, entry, limit_bytes) else { return };
+        let ttl_ms = there.ends_ms.map_or(0, |ends_ms| ends_ms - now_ms);
+        self.put(Bytes::copy_from_slice(key), list, ttl_ms, now_ms);
+    }
+
     /// Takes a value away; whether there was one.
     pub fn delete(&mut self, key: &[u8], now_ms: u64) -> bool {
         self.expire(now_ms);
@@ -142,6 +152,25 @@ impl Store {
             self.times.remove(&(ends_ms, key.clone()));
         }
     }
+}
+
+/// A list with one entry more; `None` where it is there already, or would be dropped.
+fn inserted(list: &[u8], entry: &[u8], limit_bytes: usize) -> Option<Bytes> {
+    if entry.is_empty() {
+        return None;
+    }
+    let greater = list.chunks_exact(entry.len()).take_while(|other| *other > entry).count();
+    let (before, after) = list.split_at(greater * entry.len());
+    if after.starts_with(entry) || before.len() + entry.len() > limit_bytes {
+        return None;
+    }
+    let whole = limit_bytes / entry.len() * entry.len();
+    let mut longer = Vec::with_capacity(list.len() + entry.len());
+    longer.extend_from_slice(before);
+    longer.extend_from_slice(entry);
+    longer.extend_from_slice(after);
+    longer.truncate(whole);
+    Some(longer.into())
 }
 
 fn size(key: &[u8], value: &[u8]) -> u64 {

@@ -30,6 +30,19 @@ fn what_was_not_used_for_the_longest_time_makes_room() {
 }
 
 #[test]
+fn a_list_is_in_order_holds_none_twice_and_keeps_its_end() {
+    let mut store = Store::new(1 << 20, 0);
+    store.add(b"none", b"5", 10, 0);
+    assert!(!has(&mut store, "none", 0), "only who knows the whole list begins it");
+    store.put(Bytes::from_static(b"list"), Bytes::from_static(b"73"), 100, 0);
+    for entry in [b"5", b"9", b"1", b"5", b"9", b"3"] {
+        store.add(b"list", entry, 4, 50);
+    }
+    assert_eq!(store.get(b"list", 99).map(|(_, list)| list), Some(Bytes::from_static(b"9753")));
+    assert!(!has(&mut store, "list", 100));
+}
+
+#[test]
 fn what_is_out_of_its_time_is_gone_and_makes_room_first() {
     let mut store = Store::new(THREE, 0);
     put(&mut store, "a", 0, 0);
