@@ -2,8 +2,8 @@
 
 use crate::members::{Change, Members};
 use crate::proto::{
-    AddRequest, Added, Cache, CacheServer, CompareAndSetRequest, Deleted, Entries, Entry, Key, Keys, PutRequest,
-    Statistics, StatsRequest, Swapped,
+    AddRequest, Added, Cache, CacheServer, CompareAndSetRequest, Deleted, Entries, Entry, Key, Keys,
+    PutRequest, Statistics, StatsRequest, Swapped,
 };
 use crate::ring::Ring;
 use crate::store::{Compared, Store};
@@ -188,7 +188,8 @@ fn own(bytes: &[u8]) -> Result<Bytes> {
 
 fn bounded(keys: &[Bytes]) -> Result<()> {
     if keys.len() > MAX_KEYS || keys.iter().any(|key| key.is_empty() || key.len() > MAX_KEY) {
-        let text = format!("{} keys: a call has at most {MAX_KEYS}, of 1 to {MAX_KEY} bytes each", keys.len());
+        let text =
+            format!("{} keys: a call has at most {MAX_KEYS}, of 1 to {MAX_KEY} bytes each", keys.len());
         return Err(Error::new(Code::Invalid, text));
     }
     Ok(())

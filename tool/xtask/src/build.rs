@@ -37,6 +37,7 @@ const PARTS: &[Part] = &[
     Part { package: "cache", target: MUSL, folder: "proc" },
     Part { package: "hello", target: MUSL, folder: "proc" },
     Part { package: "imgresize", target: MUSL, folder: "proc" },
+    Part { package: "socialnet", target: MUSL, folder: "proc" },
     Part { package: "sigma-test-procs", target: MUSL, folder: "proc" },
 ];
 

@@ -25,6 +25,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: "os/kernel", to: &["os/abi", "os/sigmaos", "os/schedd"] },
     Arrow { from: PROXY_BASE, to: &["os/sigmaos"] },
     Arrow { from: "proxy/*", to: &["os/abi", "os/sigmaos", PROXY_BASE] },
+    Arrow { from: "app/socialnet", to: &["os/abi", "os/sigmaos", "app/cache"] },
     Arrow { from: "app/*", to: &["os/abi", "os/sigmaos"] },
     Arrow { from: "tool/bench", to: &["os/abi", "os/sigmaos", "os/schedd", "app/*"] },
     Arrow { from: "tool/cli", to: &["os/abi", "os/sigmaos", "tool/bench"] },
