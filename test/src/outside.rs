@@ -4,11 +4,13 @@
 //! `cargo xtask servers` installs them and prints the environment variables that name their places. Without its variable a
 //! story is skipped, and says so on standard error whatever the test runner captures; where `CI` is set it fails.
 
+pub mod chromium;
 pub mod mariadb;
 pub mod nx;
 pub mod postgres;
 mod server;
 
+pub use chromium::Chromium;
 pub use server::Server;
 
 use std::io::Write;

@@ -80,7 +80,7 @@ pub const MAX_FORM: usize = 128 << 10;
 pub const MAX_DRAINED: usize = 32 << 20;
 
 /// How long a connection may take for a request's head, its first one or the next.
-pub const HEAD_DEADLINE: Duration = Duration::from_secs(15);
+pub const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 
 /// From a request's head to its answer, the body included.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(25);
