@@ -114,7 +114,8 @@ impl Chromium {
     }
 
     async fn loaded(&mut self, tab: &Tab) {
-        let is = |event: &Value| event["method"] == "Page.loadEventFired" && event["sessionId"] == *tab.session;
+        let is =
+            |event: &Value| event["method"] == "Page.loadEventFired" && event["sessionId"] == *tab.session;
         while !self.events.iter().any(is) {
             let event = self.next().await;
             self.events.push_back(event);
@@ -142,7 +143,8 @@ impl Chromium {
 
     async fn next(&mut self) -> Value {
         let mut text = Vec::new();
-        let read = within("the browser", self.said.read_until(0, &mut text)).await.expect("the browser speaks");
+        let read =
+            within("the browser", self.said.read_until(0, &mut text)).await.expect("the browser speaks");
         assert!(read > 0, "the browser has gone");
         text.pop();
         serde_json::from_slice(&text).expect("the browser speaks JSON")

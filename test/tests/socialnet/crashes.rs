@@ -39,7 +39,8 @@ async fn load(net: &Net, stop: &Cell<bool>, answered: &RefCell<Vec<(i64, String)
 
 /// Newest first, none twice.
 fn in_order(texts: &[String]) {
-    let numbers: Vec<u32> = texts.iter().map(|text| text.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+    let numbers: Vec<u32> =
+        texts.iter().map(|text| text.rsplit(' ').next().unwrap().parse().unwrap()).collect();
     assert!(numbers.is_sorted_by(|newer, older| newer > older), "{texts:?}");
 }
 
@@ -55,7 +56,8 @@ async fn survives(net: &Net, victims: &[&str], kill: impl AsyncFn(&str)) {
     let (stop, answered) = (Cell::new(false), RefCell::new(Vec::new()));
     let more = async |count: usize| {
         let before = answered.borrow().len();
-        eventually("posts are answered", async || (answered.borrow().len() >= before + count).then_some(())).await;
+        eventually("posts are answered", async || (answered.borrow().len() >= before + count).then_some(()))
+            .await;
     };
     let story = async {
         more(5).await;
@@ -81,7 +83,8 @@ async fn all(net: &Net, user: i64, home: bool) -> Vec<String> {
     let mut all = Vec::new();
     loop {
         let (start, stop) = (all.len() as u32, all.len() as u32 + 100);
-        let page = if home { net.home(user, start, stop).await } else { net.timeline(user, start, stop).await };
+        let page =
+            if home { net.home(user, start, stop).await } else { net.timeline(user, start, stop).await };
         let page = texts(&page);
         if page.is_empty() {
             return all;
@@ -94,7 +97,10 @@ async fn kill_proc(net: &Net, name: &str) {
     let (pid, process) = net.proc(name).await;
     let restarts = net.tenant.info(pid).await.restarts;
     host::kill(process);
-    eventually("it is started again", async || (net.tenant.info(pid).await.restarts > restarts).then_some(())).await;
+    eventually("it is started again", async || {
+        (net.tenant.info(pid).await.restarts > restarts).then_some(())
+    })
+    .await;
     within("its start", net.tenant.sigma.wait_start(pid)).await.unwrap();
 }
 
@@ -147,6 +153,9 @@ fn the_whole_machine_is_killed_and_all_posts_are_there() {
         machine.boot_again().await;
         let net = Net { tenant: machine.realm(crate::net::REALM).await, ..net };
         net.run(&format!("socialnet up --port {} --password-cost cheap", net.port)).await;
-        assert_eq!((net.wrote(1).await, net.sees(2).await), (vec!["before".to_owned()], vec!["before".to_owned()]));
+        assert_eq!(
+            (net.wrote(1).await, net.sees(2).await),
+            (vec!["before".to_owned()], vec!["before".to_owned()])
+        );
     });
 }

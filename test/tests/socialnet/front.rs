@@ -91,8 +91,10 @@ fn people_log_in_and_a_cookie_says_who_they_are() {
         let me = ask(net.port, "GET", "/api/me", &session, b"").await;
         assert_eq!(me.json()["username"], "ada");
         // A wrong password and an unknown name get the same answer.
-        let wrong = ask(net.port, "POST", "/api/login", &json, br#"{"username": "ada", "password": "x"}"#).await;
-        let unknown = ask(net.port, "POST", "/api/login", &json, br#"{"username": "eve", "password": "x"}"#).await;
+        let wrong =
+            ask(net.port, "POST", "/api/login", &json, br#"{"username": "ada", "password": "x"}"#).await;
+        let unknown =
+            ask(net.port, "POST", "/api/login", &json, br#"{"username": "eve", "password": "x"}"#).await;
         assert_eq!((wrong.status, unknown.status), (401, 401));
         assert_eq!(wrong.body, unknown.body);
 

@@ -7,48 +7,54 @@ use tokio::net::TcpStream;
 
 /// An answer.
 #[derive(Clone, Debug, Default)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
     /// The posts of a timeline.
-    pub fn posts(&self) -> Vec<serde_json::Value> {
+    pub(crate) fn posts(&self) -> Vec<serde_json::Value> {
         assert_eq!(self.status, 200, "{}", self.body);
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 
     /// A header.
-    pub fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
     }
 
     /// The cookie that it sets, as a client sends it back.
-    pub fn cookie(&self) -> String {
+    pub(crate) fn cookie(&self) -> String {
         let set = self.header("set-cookie").expect("a cookie");
         set.split(';').next().unwrap().to_owned()
     }
 
-    pub fn refused(&self, status: u16, words: &str) {
+    pub(crate) fn refused(&self, status: u16, words: &str) {
         assert_eq!(self.status, status, "{}", self.body);
         assert!(self.body.contains(words), "{:?} does not say {words:?}", self.body);
     }
 }
 
 /// Connects to a port of this host.
-pub async fn connect(port: u16) -> TcpStream {
+pub(crate) async fn connect(port: u16) -> TcpStream {
     within("a connection", TcpStream::connect((Ipv4Addr::LOCALHOST, port))).await.unwrap()
 }
 
 /// One request on a connection of its own.
-pub async fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub(crate) async fn ask(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut stream = connect(port).await;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n");
     for (name, value) in headers {
@@ -68,7 +74,7 @@ pub async fn ask(port: u16, method: &str, path: &str, headers: &[(&str, &str)], 
 }
 
 /// An answer whose end is that of the connection.
-pub fn parse(all: &[u8]) -> Answer {
+pub(crate) fn parse(all: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(all);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return Answer::default() };
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
@@ -76,7 +82,7 @@ pub fn parse(all: &[u8]) -> Answer {
 }
 
 /// Fields as a form encodes them.
-pub fn encode(fields: &[(&str, &str)]) -> String {
+pub(crate) fn encode(fields: &[(&str, &str)]) -> String {
     let escape = |text: &str| -> String {
         text.bytes()
             .map(|byte| match byte {

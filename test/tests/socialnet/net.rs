@@ -6,22 +6,22 @@ use sigmaos::{Pid, ProcSpec};
 use std::net::{Ipv4Addr, TcpListener};
 
 /// The realm that it is in.
-pub const REALM: &str = "sn";
+pub(crate) const REALM: &str = "sn";
 
 /// A social network that serves.
 #[derive(Clone)]
-pub struct Net {
-    pub tenant: Tenant,
-    pub port: u16,
+pub(crate) struct Net {
+    pub(crate) tenant: Tenant,
+    pub(crate) port: u16,
 }
 
 /// A port that nobody listens on now.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// A realm that may publish a port, with the programs.
-pub async fn realm(machine: &Machine, port: u16) -> Tenant {
+pub(crate) async fn realm(machine: &Machine, port: u16) -> Tenant {
     let tenant = machine.realm(REALM).await;
     machine.ok(&["realm", "set", REALM, &format!("publish.ports={port}")]).await;
     for program in ["cache-shard", "socialnet"] {
@@ -31,7 +31,7 @@ pub async fn realm(machine: &Machine, port: u16) -> Tenant {
 }
 
 impl Net {
-    pub async fn start(machine: &Machine) -> Self {
+    pub(crate) async fn start(machine: &Machine) -> Self {
         let port = free_port();
         let net = Self { tenant: realm(machine, port).await, port };
         net.run(&format!("socialnet up --port {port} --password-cost cheap")).await;
@@ -39,7 +39,7 @@ impl Net {
     }
 
     /// Runs a command of the program to its good end; what it said.
-    pub async fn run(&self, line: &str) -> String {
+    pub(crate) async fn run(&self, line: &str) -> String {
         let pid = self.tenant.spawn(line).await;
         let status = self.tenant.wait_exit(pid).await;
         assert!(status.is_ok(), "{line}: {status:?}: {}", self.tenant.stderr(pid).await);
@@ -47,13 +47,13 @@ impl Net {
     }
 
     /// The client of a service.
-    pub async fn client<C: From<sigmaos::rpc::Device>>(&self, name: &str) -> C {
+    pub(crate) async fn client<C: From<sigmaos::rpc::Device>>(&self, name: &str) -> C {
         let path = format!("/sn/{name}/rpc");
         within(&path, self.tenant.sigma.client(&path)).await.unwrap()
     }
 
     /// The proc of a service, or of the first shard of the cache.
-    pub async fn proc(&self, name: &str) -> (Pid, u32) {
+    pub(crate) async fn proc(&self, name: &str) -> (Pid, u32) {
         let is = |spec: &ProcSpec| {
             spec.args.first().is_some_and(|first| first == name)
                 || (name == "cache" && spec.binary.as_str() == "/bin/cache-shard")
@@ -67,17 +67,17 @@ impl Net {
         (proc.pid.parse().unwrap(), proc.os_pid)
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         ask(self.port, "GET", path, &[], b"").await
     }
 
-    pub async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let headers = [("Content-Type", "application/x-www-form-urlencoded")];
         ask(self.port, "POST", path, &headers, encode(fields).as_bytes()).await
     }
 
     /// Registers a user as DeathStarBench's clients do: `username_ID`.
-    pub async fn register(&self, id: i64) {
+    pub(crate) async fn register(&self, id: i64) {
         let (id, name, password) = (id.to_string(), format!("username_{id}"), format!("password_{id}"));
         let fields = [
             ("first_name", "Ada"),
@@ -90,7 +90,7 @@ impl Net {
         assert_eq!((answer.status, answer.body.as_str()), (200, "Success!\n"));
     }
 
-    pub async fn follow(&self, follower: i64, followee: i64) {
+    pub(crate) async fn follow(&self, follower: i64, followee: i64) {
         let (follower, followee) = (follower.to_string(), followee.to_string());
         let fields = [("user_id", &*follower), ("followee_id", &*followee)];
         let answer = self.form("/wrk2-api/user/follow", &fields).await;
@@ -98,36 +98,36 @@ impl Net {
     }
 
     /// Posts a text.
-    pub async fn compose(&self, id: i64, text: &str) -> Answer {
+    pub(crate) async fn compose(&self, id: i64, text: &str) -> Answer {
         let (id, name) = (id.to_string(), format!("username_{id}"));
         let fields = [("user_id", &*id), ("username", &name), ("text", text), ("post_type", "0")];
         self.form("/wrk2-api/post/compose", &fields).await
     }
 
-    pub async fn posted(&self, id: i64, text: &str) {
+    pub(crate) async fn posted(&self, id: i64, text: &str) {
         let answer = self.compose(id, text).await;
         assert_eq!((answer.status, answer.body.as_str()), (200, "Successfully upload post\n"));
     }
 
-    pub async fn home(&self, id: i64, start: u32, stop: u32) -> Answer {
+    pub(crate) async fn home(&self, id: i64, start: u32, stop: u32) -> Answer {
         self.get(&format!("/wrk2-api/home-timeline/read?user_id={id}&start={start}&stop={stop}")).await
     }
 
-    pub async fn timeline(&self, id: i64, start: u32, stop: u32) -> Answer {
+    pub(crate) async fn timeline(&self, id: i64, start: u32, stop: u32) -> Answer {
         self.get(&format!("/wrk2-api/user-timeline/read?user_id={id}&start={start}&stop={stop}")).await
     }
 
     /// The texts of a home timeline.
-    pub async fn sees(&self, id: i64) -> Vec<String> {
+    pub(crate) async fn sees(&self, id: i64) -> Vec<String> {
         texts(&self.home(id, 0, 100).await)
     }
 
     /// The texts of a user's timeline.
-    pub async fn wrote(&self, id: i64) -> Vec<String> {
+    pub(crate) async fn wrote(&self, id: i64) -> Vec<String> {
         texts(&self.timeline(id, 0, 100).await)
     }
 }
 
-pub fn texts(answer: &Answer) -> Vec<String> {
+pub(crate) fn texts(answer: &Answer) -> Vec<String> {
     answer.posts().iter().map(|post| post["text"].as_str().unwrap().to_owned()).collect()
 }

@@ -7,13 +7,15 @@ use sigma_test::{story, within};
 
 /// The least picture that a browser shows: one pixel.
 const PIXEL: &[u8] = &[
-    0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', 0, 0, 0, 13, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0, 0, 1, 8, 6, 0,
-    0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 13, b'I', b'D', b'A', b'T', 0x78, 0xda, 0x63, 0x64, 0xf8, 0xcf, 0x50, 0x0f,
-    0, 3, 0x86, 1, 0x80, 0x5a, 0x34, 0x7d, 0x6b, 0, 0, 0, 0, b'I', b'E', b'N', b'D', 0xae, 0x42, 0x60, 0x82,
+    0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', 0, 0, 0, 13, b'I', b'H', b'D', b'R', 0, 0, 0, 1, 0, 0,
+    0, 1, 8, 6, 0, 0, 0, 0x1f, 0x15, 0xc4, 0x89, 0, 0, 0, 13, b'I', b'D', b'A', b'T', 0x78, 0xda, 0x63, 0x64,
+    0xf8, 0xcf, 0x50, 0x0f, 0, 3, 0x86, 1, 0x80, 0x5a, 0x34, 0x7d, 0x6b, 0, 0, 0, 0, b'I', b'E', b'N', b'D',
+    0xae, 0x42, 0x60, 0x82,
 ];
 
 /// The text of a post that must be shown as text.
-const SCRIPT: &str = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> hello @bob";
+const SCRIPT: &str =
+    "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\"> hello @bob";
 
 #[test]
 fn two_people_register_follow_and_post_in_a_browser() {
@@ -44,8 +46,9 @@ fn two_people_register_follow_and_post_in_a_browser() {
         // It is on the follower's page, as it was written.
         assert!(seen.contains(SCRIPT) && seen.contains("example.org/a Привет"), "{seen}");
         assert_eq!(browser.evaluate(&bob, "document.title").await, "Home · Sigma Social");
-        let mention = browser.evaluate(&bob, "document.querySelector('.text a[href=\"/user/bob\"]').innerText");
-        assert_eq!(mention.await, "bob");
+        let mention =
+            browser.evaluate(&bob, "document.querySelector('.text a[href=\"/user/bob\"]').innerText");
+        assert_eq!(mention.await, "@bob");
         let shown = "document.querySelector('.said img').complete && document.querySelector('.said img').naturalWidth";
         assert_eq!(browser.evaluate(&bob, shown).await, 1, "the picture is shown");
         for tab in [&ada, &bob] {
@@ -84,9 +87,12 @@ fn the_page_works_by_its_forms_and_only_from_here() {
         let registered = net.form("/register", &[("username", "ada"), ("password", "correct horse")]).await;
         assert_eq!((registered.status, registered.header("location").as_deref()), (303, Some("/")));
         let cookie = registered.cookie();
-        net.form("/register", &[("username", "ada"), ("password", "correct horse")]).await.refused(409, "taken");
+        net.form("/register", &[("username", "ada"), ("password", "correct horse")])
+            .await
+            .refused(409, "taken");
         net.form("/login", &[("username", "ada"), ("password", "wrong")]).await.refused(401, "wrong");
-        let post = "--x\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nline\r\n<b>two</b>\r\n--x--\r\n";
+        let post =
+            "--x\r\nContent-Disposition: form-data; name=\"text\"\r\n\r\nline\r\n<b>two</b>\r\n--x--\r\n";
         let multipart = ("Content-Type", "multipart/form-data; boundary=x");
         let headers = [multipart, ("Cookie", &*cookie)];
         let posted = within("a post", ask(net.port, "POST", "/post", &headers, post.as_bytes())).await;

@@ -48,7 +48,11 @@ pub(super) struct Post {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Text(String),
-    Link { to: String, shown: String },
+    Link {
+        to: String,
+        shown: String,
+    },
+    /// A user's name, which is shown behind an `@`.
     Mention(String),
 }
 
@@ -88,15 +92,27 @@ impl Post {
             }
             words::Part::Mention(text) | words::Part::Text(text) => Part::Text(text.to_owned()),
         });
+        let parts = whole_mentions(parts.collect());
         Self {
             initial: creator.chars().next().unwrap_or('?').to_ascii_uppercase(),
             colour: colour(&creator),
             creator,
             age: age(now_ms.saturating_sub(posted_ms)),
-            parts: parts.collect(),
+            parts,
             pictures: post.media.into_iter().map(|media| media.media_id).collect(),
         }
     }
+}
+
+/// The `@` before a mention is a part of it.
+fn whole_mentions(mut parts: Vec<Part>) -> Vec<Part> {
+    for at in 1..parts.len() {
+        if let [Part::Text(before), Part::Mention(_)] = &mut parts[at - 1..=at] {
+            before.pop();
+        }
+    }
+    parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty()));
+    parts
 }
 
 fn linked(url: &Url) -> Part {
@@ -131,7 +147,7 @@ mod tests {
         assert_eq!(
             post.parts,
             [
-                text("<b> @"),
+                text("<b> "),
                 Part::Mention("bob".into()),
                 text(" @"),
                 text("nobody"),
