@@ -5,14 +5,16 @@
 //! that post. Where the cache did not take a post, all lists of the kind are made anew: they get other keys. Another life of the proc
 //! has other keys, too.
 
+mod builds;
+
 use crate::clock::now_us;
 use crate::limits::{HOT_ENTRIES, HOT_TIME, MAX_BUILDS};
+use builds::{Builds, End};
 use bytes::Bytes;
 use cache::Cache;
 use sigmaos::{Code, Error, Result};
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Bytes of an id in a list.
 const ENTRY: usize = size_of::<i64>();
@@ -22,31 +24,13 @@ const ENTRY: usize = size_of::<i64>();
 pub struct Hot {
     cache: Cache,
     kind: &'static str,
-    builds: Semaphore,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// In each key.
-    epoch: u64,
-    /// Lists that are being made, by user and number.
-    building: HashMap<i64, Vec<Build>>,
-    last: u64,
-}
-
-/// What happened to a list while it was being made.
-#[derive(Debug)]
-struct Build {
-    number: u64,
-    added: Vec<i64>,
-    outdated: bool,
+    turns: Semaphore,
+    builds: Mutex<Builds>,
 }
 
 impl Hot {
     pub fn new(cache: Cache, kind: &'static str) -> Self {
-        let state = State { epoch: now_us(), building: HashMap::new(), last: 0 };
-        Self { cache, kind, builds: Semaphore::new(MAX_BUILDS), state: Mutex::new(state) }
+        Self { cache, kind, turns: Semaphore::new(MAX_BUILDS), builds: Mutex::new(Builds::new(now_us())) }
     }
 
     /// The ids from `start` up to `stop`. `make` gives so many of the newest, from the posts.
@@ -74,14 +58,12 @@ impl Hot {
     /// Adds a post, which is stored, to the lists of some users.
     pub async fn add(&self, users: &[i64], post: i64) {
         let keys: Vec<_> = {
-            let mut state = self.lock();
-            for user in users {
-                let builds = state.building.get_mut(user);
-                builds.into_iter().flatten().for_each(|build| build.added.push(post));
-            }
-            users.iter().map(|user| self.key(state.epoch, *user)).collect()
+            let mut builds = self.lock();
+            builds.add(users, post);
+            users.iter().map(|user| self.key(builds.epoch(), *user)).collect()
         };
-        if self.add_to(&keys, post).await.is_err() {
+        let entry = Bytes::copy_from_slice(&post.to_be_bytes());
+        if self.cache.add(&keys, &entry, HOT_ENTRIES * ENTRY as u32).await.is_err() {
             self.refresh_all();
         }
     }
@@ -90,26 +72,21 @@ impl Hot {
     pub async fn refresh(&self, users: &[i64]) {
         for user in users {
             let key = {
-                let mut state = self.lock();
-                let builds = state.building.get_mut(user);
-                builds.into_iter().flatten().for_each(|build| build.outdated = true);
-                self.key(state.epoch, *user)
+                let mut builds = self.lock();
+                builds.outdate(*user);
+                self.key(builds.epoch(), *user)
             };
-            if self.cache.delete(&key).await.is_err() {
-                self.refresh_all();
-            }
+            self.drop_list(&key).await;
         }
     }
 
     /// What any list is made of may have changed.
     pub fn refresh_all(&self) {
-        let mut state = self.lock();
-        state.epoch = now_us().max(state.epoch + 1);
-        state.building.values_mut().flatten().for_each(|build| build.outdated = true);
+        self.lock().outdate_all(now_us());
     }
 
     async fn cached(&self, user: i64) -> Option<Vec<i64>> {
-        let key = self.key(self.lock().epoch, user);
+        let key = self.key(self.lock().epoch(), user);
         // A cache that does not answer has nothing.
         let value = self.cache.get(&key).await.ok().flatten()?;
         Some(decode(&value.bytes))
@@ -122,66 +99,48 @@ impl Hot {
         make: impl Fn(u32) -> F,
     ) -> Result<Vec<i64>> {
         let _turn = self.turn().await?;
-        let (number, key) = self.begin(user);
-        let begun = Begun { hot: self, user, number };
+        let begun = Begun::new(self, user);
         let mut ids = make(HOT_ENTRIES).await?;
         let mut seen = 0;
         loop {
-            let Some(added) = begun.added(seen) else { return Ok(ids) };
+            let Some(added) = self.lock().added(user, begun.number, seen) else { return Ok(ids) };
             seen += added.len();
             ids.extend(added);
             ids.sort_unstable_by(|one, other| other.cmp(one));
             ids.dedup();
             ids.truncate(HOT_ENTRIES as usize);
-            if self.cache.put(&key, encode(&ids), Some(HOT_TIME)).await.is_err() {
+            if self.cache.put(&begun.key, encode(&ids), Some(HOT_TIME)).await.is_err() {
                 return Ok(ids);
             }
-            // In one step with the look whether something was added: what is added from here on finds the list in the cache.
-            match begun.end_at(seen) {
+            let end = self.lock().end(user, begun.number, seen);
+            match end {
                 End::Done => return Ok(ids),
                 End::More => {}
                 End::Outdated => {
-                    if self.cache.delete(&key).await.is_err() {
-                        self.refresh_all();
-                    }
+                    self.drop_list(&begun.key).await;
                     return Ok(ids);
                 }
             }
         }
     }
 
-    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
-        self.builds.acquire().await.map_err(|_| Error::new(Code::Internal, "the turns are closed"))
+    async fn drop_list(&self, key: &Bytes) {
+        if self.cache.delete(key).await.is_err() {
+            self.refresh_all();
+        }
     }
 
-    fn begin(&self, user: i64) -> (u64, Bytes) {
-        let mut state = self.lock();
-        state.last += 1;
-        let number = state.last;
-        let build = Build { number, added: Vec::new(), outdated: false };
-        state.building.entry(user).or_default().push(build);
-        (number, self.key(state.epoch, user))
-    }
-
-    async fn add_to(&self, keys: &[Bytes], post: i64) -> Result<()> {
-        let entry = Bytes::copy_from_slice(&post.to_be_bytes());
-        self.cache.add(keys, &entry, HOT_ENTRIES * ENTRY as u32).await
+    async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.turns.acquire().await.map_err(|_| Error::new(Code::Internal, "the turns are closed"))
     }
 
     fn key(&self, epoch: u64, user: i64) -> Bytes {
         format!("{}/{epoch}/{user}", self.kind).into()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Builds> {
+        self.builds.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-enum End {
-    Done,
-    /// Something was added.
-    More,
-    Outdated,
 }
 
 /// A list that is being made. It is so no more when this goes.
@@ -189,45 +148,20 @@ struct Begun<'a> {
     hot: &'a Hot,
     user: i64,
     number: u64,
+    key: Bytes,
 }
 
-impl Begun<'_> {
-    /// What was added past the first so many; `None` where the list is not worth keeping.
-    fn added(&self, seen: usize) -> Option<Vec<i64>> {
-        self.of(&mut self.hot.lock(), |build| (!build.outdated).then(|| build.added[seen..].to_vec()))
-    }
-
-    fn end_at(&self, seen: usize) -> End {
-        let mut state = self.hot.lock();
-        let end = self.of(&mut state, |build| match build {
-            Build { outdated: true, .. } => Some(End::Outdated),
-            Build { added, .. } if added.len() > seen => Some(End::More),
-            Build { .. } => Some(End::Done),
-        });
-        let end = end.unwrap_or(End::Outdated);
-        if !matches!(end, End::More) {
-            self.end(&mut state);
-        }
-        end
-    }
-
-    fn of<T>(&self, state: &mut State, look: impl FnOnce(&Build) -> Option<T>) -> Option<T> {
-        look(state.building.get(&self.user)?.iter().find(|build| build.number == self.number)?)
-    }
-
-    fn end(&self, state: &mut State) {
-        if let Some(builds) = state.building.get_mut(&self.user) {
-            builds.retain(|build| build.number != self.number);
-            if builds.is_empty() {
-                state.building.remove(&self.user);
-            }
-        }
+impl<'a> Begun<'a> {
+    fn new(hot: &'a Hot, user: i64) -> Self {
+        let mut builds = hot.lock();
+        let key = hot.key(builds.epoch(), user);
+        Self { hot, user, number: builds.begin(user), key }
     }
 }
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        self.end(&mut self.hot.lock());
+        self.hot.lock().forget(self.user, self.number);
     }
 }
 

@@ -2,7 +2,7 @@
 //! They outlive this proc, and the kernel starts each again that ends.
 
 use crate::options::Up;
-use crate::service::{self, CACHE, DIRECTORY};
+use crate::service::{self, CACHE};
 use sigmaos::{Code, Error, Pid, ProcSpec, Restart, Result, Sigma};
 use std::time::Duration;
 
@@ -51,11 +51,11 @@ const SAID: usize = 500;
 /// # Errors
 /// Which service did not start, and why.
 pub async fn up(sigma: &Sigma, options: &Up) -> Result<()> {
-    if sigma.stat(&format!("{DIRECTORY}/{}", service::front::NAME)).await.is_ok() {
+    sigma.started().await?;
+    if !running(sigma).await?.is_empty() {
         let text = "the social network runs already: 'socialnet down' ends it";
         return Err(Error::new(Code::Exists, text));
     }
-    sigma.started().await?;
     sigma.create_dir_all(CACHE).await?;
     let mut begun = Vec::new();
     let started = start_all(sigma, options, &mut begun).await;
@@ -139,6 +139,15 @@ async fn start(sigma: &Sigma, what: &str, spec: ProcSpec, begun: &mut Vec<Pid>) 
 /// As [`Sigma::procs`].
 pub async fn down(sigma: &Sigma) -> Result<()> {
     sigma.started().await?;
+    let pids = running(sigma).await?;
+    let count = pids.len();
+    end(sigma, pids).await;
+    println!("{count} procs of the social network have ended");
+    Ok(())
+}
+
+/// The procs of the social network, in the order in which they were started.
+async fn running(sigma: &Sigma) -> Result<Vec<Pid>> {
     let procs = sigma.procs(false).await?;
     let ours = procs.into_iter().filter(|proc| {
         proc.spec.as_ref().is_some_and(|spec| {
@@ -150,11 +159,7 @@ pub async fn down(sigma: &Sigma) -> Result<()> {
             }
         })
     });
-    let pids = ours.map(|proc| proc.pid.parse()).collect::<Result<Vec<_>>>()?;
-    let count = pids.len();
-    end(sigma, pids).await;
-    println!("{count} procs of the social network have ended");
-    Ok(())
+    ours.map(|proc| proc.pid.parse()).collect()
 }
 
 /// Ends procs, the last that was started first, and waits for each.

@@ -65,6 +65,29 @@ fn each_wrong_request_has_its_status_and_its_sentence() {
 }
 
 #[test]
+fn how_long_a_login_takes_does_not_tell_who_is_known() {
+    story(async |machine| {
+        let net = Net::start_with(machine, "").await;
+        net.register(1).await;
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for _ in 0..9 {
+            for (name, times) in [("username_1", &mut known), ("username_2", &mut unknown)] {
+                let begun = Instant::now();
+                net.form("/login", &[("username", name), ("password", "wrong horse")])
+                    .await
+                    .refused(401, "wrong");
+                times.push(begun.elapsed());
+            }
+        }
+        known.sort_unstable();
+        unknown.sort_unstable();
+        // Hashing is most of it: without that an unknown name would be answered in a tenth of the time.
+        let ratio = known[4].as_secs_f64() / unknown[4].as_secs_f64();
+        assert!((0.6..1.6).contains(&ratio), "{known:?} and {unknown:?}");
+    });
+}
+
+#[test]
 fn floods_are_refused_and_others_are_served() {
     story(async |machine| {
         let net = Net::start(machine).await;

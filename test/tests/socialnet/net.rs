@@ -32,9 +32,14 @@ pub(crate) async fn realm(machine: &Machine, port: u16) -> Tenant {
 
 impl Net {
     pub(crate) async fn start(machine: &Machine) -> Self {
+        Self::start_with(machine, "--password-cost cheap").await
+    }
+
+    /// As [`Net::start`], with other options of `socialnet up`.
+    pub(crate) async fn start_with(machine: &Machine, options: &str) -> Self {
         let port = free_port();
         let net = Self { tenant: realm(machine, port).await, port };
-        net.run(&format!("socialnet up --port {port} --password-cost cheap")).await;
+        net.run(&format!("socialnet up --port {port} {options}")).await;
         net
     }
 
