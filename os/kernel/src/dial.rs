@@ -22,10 +22,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// How long a caller waits for a server that does not take the connections that it was handed.
-const TAKE_DEADLINE: Duration = Duration::from_secs(2);
+pub(crate) const TAKE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Between two looks at such a server.
-const TAKE_PAUSE: Duration = Duration::from_millis(1);
+pub(crate) const TAKE_PAUSE: Duration = Duration::from_millis(1);
 
 /// The caller's end of a new connection, and what it leads to.
 #[derive(Debug)]

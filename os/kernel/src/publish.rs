@@ -8,10 +8,11 @@
 //!
 //! Only a port that the operator granted to the realm is listened on, and only for one proc at a time: a proc that is started
 //! again keeps it, and what arrives meanwhile waits. A port that is no longer granted is withdrawn at once; the proc
-//! goes on, with the connections that it has. A proc that does not take
-//! its connections costs a bounded number of descriptors; further ones are closed. The socket is made ready here
+//! goes on, with the connections that it has. Many that come at once wait for the proc to take them. One that takes
+//! none for [`TAKE_DEADLINE`] costs a bounded number of descriptors; further ones are closed. The socket is made ready here
 //! (no delay), since the sandbox lets a proc set next to nothing.
 
+use crate::dial::{TAKE_DEADLINE, TAKE_PAUSE};
 use crate::kernel::Kernel;
 use crate::proc::{Phase, Proc};
 use crate::realm::Tenant;
@@ -24,7 +25,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -165,6 +166,7 @@ impl Port {
     async fn accept(&self, kernel: &Kernel, proc: &Proc) {
         let mut phase = proc.phase.subscribe();
         let runs = |phase: &Phase| matches!(phase, Phase::Running);
+        let mut patience = TAKE_DEADLINE;
         // While it does not run, before it has started and between two lives, the system queues what arrives.
         while phase.wait_for(runs).await.is_ok() {
             let accepted = tokio::select! {
@@ -174,6 +176,7 @@ impl Port {
             };
             match accepted {
                 Ok((socket, peer)) => {
+                    patience = taken(proc, patience).await;
                     if let Err(error) = self.hand_over(kernel, proc, socket, peer) {
                         tracing::debug!(pid = %proc.pid, port = self.number, %error, "a connection is closed");
                     }
@@ -199,6 +202,20 @@ impl Port {
         let frame = Frame::new(Kind::Notice, 0, PUBLISHED, &published);
         door.send(frame, vec![OwnedFd::from(socket.into_std().map_err(broken)?)])
     }
+}
+
+/// Waits until the proc has taken most connections before, as many may come at once; how long it is waited next time: not at all
+/// for one that has not taken any for so long.
+async fn taken(proc: &Proc, patience: Duration) -> Duration {
+    let begun = Instant::now();
+    while proc.door().is_some_and(|door| !door.takes_descriptors()) {
+        if begun.elapsed() >= patience {
+            return Duration::ZERO;
+        }
+        // Nothing tells when the other side of a socket has read.
+        tokio::time::sleep(TAKE_PAUSE).await;
+    }
+    TAKE_DEADLINE
 }
 
 #[cfg(test)]

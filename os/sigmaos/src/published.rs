@@ -13,8 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-/// Connections of one port that wait to be accepted; further ones are closed.
-const MAX_WAITING: usize = 64;
+/// Connections of one port that wait to be accepted; further ones are closed. More than come in a few turns of a door, so that those
+/// who come at once all find a place.
+const MAX_WAITING: usize = 128;
 
 /// A port of the machine whose connections come to this proc.
 #[derive(Debug)]

@@ -124,6 +124,17 @@ fn floods_are_refused_and_others_are_served() {
     });
 }
 
+/// A client with many connections makes them all at once.
+#[test]
+fn two_hundred_connections_at_once_are_all_served() {
+    story(async |machine| {
+        let net = Net::start(machine).await;
+        let all = (0..200).map(|_| net.get("/style.css"));
+        let all = within("all answers", futures_util::future::join_all(all)).await;
+        assert_eq!(all.iter().filter(|answer| answer.status == 200).count(), 200);
+    });
+}
+
 #[test]
 fn slow_clients_are_cut_off() {
     story(async |machine| {

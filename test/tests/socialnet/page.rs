@@ -3,7 +3,7 @@
 use crate::http::ask;
 use crate::net::Net;
 use sigma_test::outside::Chromium;
-use sigma_test::{story, within};
+use sigma_test::{eventually, story, within};
 
 /// The least picture that a browser shows: one pixel.
 const PIXEL: &[u8] = &[
@@ -49,8 +49,10 @@ fn two_people_register_follow_and_post_in_a_browser() {
         let mention =
             browser.evaluate(&bob, "document.querySelector('.text a[href=\"/user/bob\"]').innerText");
         assert_eq!(mention.await, "@bob");
-        let shown = "document.querySelector('.said img').complete && document.querySelector('.said img').naturalWidth";
-        assert_eq!(browser.evaluate(&bob, shown).await, 1, "the picture is shown");
+        // The browser loads a picture when it is to be seen.
+        let shown = "document.querySelector('.said img').naturalWidth";
+        eventually("the picture is shown", async || (browser.evaluate(&bob, shown).await == 1).then_some(()))
+            .await;
         for tab in [&ada, &bob] {
             browser.go(tab, &address).await;
             let wider = "document.documentElement.scrollWidth > window.innerWidth";

@@ -106,14 +106,17 @@ impl Shared {
         if let Some(error) = &state.closed {
             return Err(error.clone());
         }
-        if !fds.is_empty()
-            && (state.out.len() > MAX_QUEUED_BEFORE_DESCRIPTORS
-                || door::unread(&self.socket.stream) > MAX_UNREAD_BEFORE_DESCRIPTORS)
-        {
+        if !fds.is_empty() && !self.takes_descriptors(&state) {
             return Err(Error::new(Code::Busy, "the other side does not take what it is sent"));
         }
         state.out.push(frame, fds);
         Ok(state)
+    }
+
+    /// Whether the other side has taken most of what it was sent.
+    fn takes_descriptors(&self, state: &State) -> bool {
+        state.out.len() <= MAX_QUEUED_BEFORE_DESCRIPTORS
+            && door::unread(&self.socket.stream) <= MAX_UNREAD_BEFORE_DESCRIPTORS
     }
 
     pub(crate) fn complete(&self, tag: u32, answer: Answered) {
@@ -327,6 +330,12 @@ impl Connection {
     /// Whether the other side has read all that it was sent.
     pub fn is_read(&self) -> bool {
         self.0.0.lock().out.len() == 0 && door::unread(&self.0.0.socket.stream) == 0
+    }
+
+    /// Whether a frame with descriptors would be sent now, and not refused with `Busy`.
+    pub fn takes_descriptors(&self) -> bool {
+        let state = self.0.0.lock();
+        self.0.0.takes_descriptors(&state)
     }
 
     /// Why the connection has ended; `None` while it lives.
