@@ -31,6 +31,9 @@ pub const MAX_POST: usize = 40_000;
 /// Bytes of a picture.
 pub const MAX_PICTURE: usize = 3 << 20;
 
+/// Pictures that the front end receives or sends at a time; others wait.
+pub const MAX_PICTURES: usize = 24;
+
 /// Posts of one page.
 pub const MAX_PAGE: u32 = 100;
 

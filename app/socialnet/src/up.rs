@@ -26,14 +26,14 @@ const fn row(name: &'static str, mcpu: u32, memory_mb: u64) -> Row {
 const TABLE: &[Row] = &[
     row(service::user::NAME, 50, 96),
     row(service::url::NAME, 30, 48),
-    row(service::media::NAME, 20, 128),
+    row(service::media::NAME, 20, 192),
     row(service::text::NAME, 30, 48),
     row(service::graph::NAME, 40, 64),
     row(service::post::NAME, 150, 96),
     row(service::timeline::NAME, 70, 64),
     row(service::home::NAME, 120, 96),
     row(service::compose::NAME, 60, 64),
-    row(service::front::NAME, 200, 160),
+    row(service::front::NAME, 200, 256),
 ];
 
 /// Of a shard, beside what it keeps.

@@ -1,7 +1,8 @@
 //! Procs of the social network, and the document database, are killed while people post and read: nothing that was answered for
 //! is lost, and no answer is wrong.
 
-use crate::net::{Net, texts};
+use crate::net::{Net, REALM, texts};
+use sigma_test::outside::nx::Nx;
 use sigma_test::{eventually, host, story, within};
 use std::cell::{Cell, RefCell};
 
@@ -151,11 +152,50 @@ fn the_whole_machine_is_killed_and_all_posts_are_there() {
         net.posted(1, "before").await;
         machine.kill_9_sigmad().await;
         machine.boot_again().await;
-        let net = Net { tenant: machine.realm(crate::net::REALM).await, ..net };
+        let net = Net { tenant: machine.realm(REALM).await, ..net };
         net.run(&format!("socialnet up --port {} --password-cost cheap", net.port)).await;
         assert_eq!(
             (net.wrote(1).await, net.sees(2).await),
             (vec!["before".to_owned()], vec!["before".to_owned()])
         );
     });
+}
+
+#[test]
+fn it_works_on_a_mongodb_and_outlives_its_end() {
+    story(async |machine| {
+        let Some(mut nx) = Nx::start().await else { return };
+        machine.realm(REALM).await;
+        machine.ok(&["realm", "set", REALM, &format!("mongo.url={}", nx.url())]).await;
+        let net = Net::start(machine).await;
+        net.register(1).await;
+        net.register(2).await;
+        net.follow(2, 1).await;
+        net.posted(1, "first @username_2").await;
+        assert_eq!(net.wrote(1).await, ["first @username_2"]);
+        nx.kill_9();
+        // What the cache has is still shown; what needs the database says which system it waited for.
+        assert_eq!(net.wrote(1).await, ["first @username_2"]);
+        let refused = net.compose(1, "not now").await;
+        assert!(matches!(refused.status, 503 | 504), "{}", refused.body);
+        assert!(refused.body.contains("MongoDB at 127.0.0.1"), "{}", refused.body);
+        nx.start_again().await;
+        let posted = async || (net.compose(1, "second").await.status == 200).then_some(());
+        eventually("a post is answered for again", posted).await;
+        kill_proc(&net, "cache").await;
+        let (wrote, seen) = (net.wrote(1).await, net.sees(2).await);
+        assert!(
+            wrote.contains(&"second".to_owned()) && wrote.contains(&"first @username_2".to_owned()),
+            "{wrote:?}"
+        );
+        assert_eq!(wrote, seen);
+        in_order_of_time(&net).await;
+    });
+}
+
+/// Whatever was carried out without an answer, each post is there once, newest first.
+async fn in_order_of_time(net: &Net) {
+    let posts = net.timeline(1, 0, 100).await.posts();
+    let ids: Vec<i64> = posts.iter().map(|post| post["post_id"].as_str().unwrap().parse().unwrap()).collect();
+    assert!(ids.is_sorted_by(|newer, older| newer > older), "{ids:?}");
 }

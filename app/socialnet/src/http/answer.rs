@@ -1,10 +1,17 @@
 //! Answers: which status an error has, and how it is said.
 
+use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::stream;
 use serde_json::json;
 use sigmaos::{Code, Error};
+use std::convert::Infallible;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Bytes of a large answer that are written at a time.
+const PIECE: usize = 64 << 10;
 
 /// The status of an error.
 pub(super) fn status(error: &Error) -> StatusCode {
@@ -64,6 +71,19 @@ pub(super) fn posts(posts: &[u8]) -> Response {
     list.extend_from_slice(posts);
     list.push(b']');
     bytes("application/json", list)
+}
+
+/// Many bytes of a type, which keep their place in memory until the client has taken the last of them.
+pub(super) fn in_pieces(kind: &'static str, whole: Bytes, place: OwnedSemaphorePermit) -> Response {
+    let length = whole.len();
+    let pieces = stream::unfold((whole, place), |(mut rest, place)| async move {
+        let piece = rest.split_to(rest.len().min(PIECE));
+        (!piece.is_empty()).then_some((Ok::<_, Infallible>(piece), (rest, place)))
+    });
+    let mut response = bytes(kind, Bytes::new());
+    *response.body_mut() = Body::from_stream(pieces);
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    response
 }
 
 /// Bytes of a type, which browsers are not to guess.

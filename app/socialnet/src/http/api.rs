@@ -121,6 +121,7 @@ pub(super) async fn compose(State(front): Shared, request: Request) -> Answer {
 
 pub(super) async fn picture(State(front): Shared, request: Request) -> Answer {
     front.sessions.changes(request.headers())?;
+    let _place = front.place().await?;
     let picture = read(request.into_body(), MAX_PICTURE).await?;
     let kept = front.keep_picture(picture).await?;
     Ok(object(&value!({ "media_id": kept.id.to_string(), "media_type": kept.r#type })))

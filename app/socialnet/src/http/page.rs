@@ -1,6 +1,6 @@
 //! The web page: HTML made here, forms, no scripts.
 
-use super::answer::{bytes, status};
+use super::answer::{bytes, in_pieces, status};
 use super::body::{Fields, parts};
 use super::session::{Sessions, from_here};
 use super::view::{Part, Post, colour, posts};
@@ -149,6 +149,7 @@ pub(super) async fn compose(State(front): Shared, request: Request) -> Response 
     let me = front.sessions.changes(request.headers());
     let composed = async {
         let creator = Some(me.clone()?);
+        let _place = front.place().await?;
         let form = parts(request, MAX_PICTURE + MAX_FORM).await?;
         let (mut media_ids, mut media_types) = (Vec::new(), Vec::new());
         if let Some(picture) = form.file {
@@ -203,6 +204,7 @@ pub(super) async fn short_link(State(front): Shared, Path(key): Path<String>) ->
 pub(super) async fn picture(State(front): Shared, Path(id): Path<String>) -> Response {
     let read = async {
         let id = id.parse().map_err(|_| Error::new(Code::NotFound, "there is no such picture"))?;
+        let place = front.place().await?;
         let (kind, picture) = front.picture(id).await?;
         let kind = match kind.as_str() {
             "png" => "image/png",
@@ -210,7 +212,7 @@ pub(super) async fn picture(State(front): Shared, Path(id): Path<String>) -> Res
             "webp" => "image/webp",
             _ => "image/jpeg",
         };
-        let mut picture = bytes(kind, picture);
+        let mut picture = in_pieces(kind, picture, place);
         let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
         picture.headers_mut().insert(header::CACHE_CONTROL, forever);
         Ok(picture)

@@ -4,6 +4,7 @@ use super::invalid;
 use crate::clock::Numbers;
 use crate::http;
 use crate::http::session::Sessions;
+use crate::limits::MAX_PICTURES;
 use crate::peer::Peer;
 use crate::proto::{
     Attachment, ComposeClient, ComposeRequest, Edge, ExpandRequest, FindRequest, GraphClient, HomeClient,
@@ -16,6 +17,7 @@ use sigmaos::mongo::{Collection, Mongo, doc};
 use sigmaos::rpc::{Bytes, Response};
 use sigmaos::{Code, Error, Export, Result, Sigma};
 use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Where it is.
 pub const NAME: &str = "front";
@@ -26,6 +28,7 @@ const KEY: usize = 32;
 /// The services as the front end calls them.
 pub struct Front {
     pub sessions: Sessions,
+    pictures: Arc<Semaphore>,
     numbers: Numbers,
     users: Peer<UserClient>,
     graph: Peer<GraphClient>,
@@ -43,6 +46,7 @@ pub struct Front {
 pub async fn serve(sigma: &Sigma, port: u16) -> Result<()> {
     let front = Front {
         sessions: Sessions::new(key(sigma).await?),
+        pictures: Arc::new(Semaphore::new(MAX_PICTURES)),
         numbers: Numbers::default(),
         users: Peer::new(sigma, super::user::NAME),
         graph: Peer::new(sigma, super::graph::NAME),
@@ -190,6 +194,15 @@ impl Front {
             async move { urls.expand(request).await }
         };
         Ok(self.urls.call(expand).await?.long)
+    }
+
+    /// A place for a picture in memory, when there is one.
+    ///
+    /// # Errors
+    /// None today.
+    pub async fn place(&self) -> Result<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.pictures).acquire_owned().await;
+        place.map_err(|_| Error::new(Code::Internal, "the places are closed"))
     }
 
     /// Keeps a picture.

@@ -31,6 +31,8 @@ struct Archive {
 struct Stored {
     #[serde(rename = "_id")]
     id: i64,
+    /// The id once more: not every store has indexes over `_id` and something else.
+    at: i64,
     creator: i64,
     mentioned: Vec<i64>,
     /// The post as clients read it: JSON.
@@ -56,8 +58,8 @@ struct Id {
 /// As [`Mongo::open`], [`Cache::open`] and [`Sigma::serve_rpc`].
 pub async fn serve(sigma: &Sigma) -> Result<()> {
     let posts = Mongo::open(sigma).await?.collection("posts");
-    posts.create_index(doc! { "creator": 1, "_id": -1 }, false).await?;
-    posts.create_index(doc! { "mentioned": 1, "_id": -1 }, false).await?;
+    posts.create_index(doc! { "creator": 1, "at": -1 }, false).await?;
+    posts.create_index(doc! { "mentioned": 1, "at": -1 }, false).await?;
     let cache = Cache::open(sigma, CACHE).await?;
     run(sigma, NAME, PostServer(Arc::new(Archive { posts, cache }))).await
 }
@@ -91,7 +93,7 @@ fn key(id: i64) -> Bytes {
 impl Archive {
     /// The ids of so many of the newest posts that a filter finds.
     async fn ids(&self, filter: Document, limit: u32) -> Result<Vec<i64>> {
-        let ids = self.posts.with_type::<Id>().find(filter).sort(doc! { "_id": -1 }).limit(limit.into());
+        let ids = self.posts.with_type::<Id>().find(filter).sort(doc! { "at": -1 }).limit(limit.into());
         let ids = ids.projection(doc! { "_id": 1 }).all().await?;
         Ok(ids.into_iter().map(|found| found.id).collect())
     }
@@ -140,7 +142,7 @@ impl Post for Archive {
         }
         let creator = post.creator.map_or(0, |creator| creator.id);
         let mentioned = post.mentions.iter().map(|user| user.id).collect();
-        let stored = Stored { id: post.id, creator, mentioned, body };
+        let stored = Stored { id: post.id, at: post.id, creator, mentioned, body };
         match self.posts.insert_one(&stored).await {
             // It was sent again. What is in the store is what everybody sees.
             Err(error) if error.code == Code::Exists => {}
@@ -190,7 +192,7 @@ impl Post for Archive {
         if let Some(user) = mentioned {
             // What is older than all that is shown need not be looked at.
             let since = if ids.len() < limit as usize { 0 } else { ids[ids.len() - 1] };
-            let filter = doc! { "mentioned": user, "_id": { "$gte": since } };
+            let filter = doc! { "mentioned": user, "at": { "$gte": since } };
             ids.extend(self.ids(filter, limit).await?);
         }
         Ok(Ids { ids: merge(ids, limit) }.into())
