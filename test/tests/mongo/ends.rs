@@ -120,3 +120,15 @@ fn a_limit_of_disk_refuses_what_grows_and_lets_go_what_goes() {
         assert_eq!(large.delete_many(doc! {}).await.unwrap(), u64::try_from(kept).unwrap());
     });
 }
+
+#[test]
+fn a_tool_that_never_saw_its_proto_calls_it() {
+    story(async |machine| {
+        machine.realm("a").await;
+        let listed = machine.ok(&["--realm", "a", "rpc", "/mongo"]).await;
+        assert!(listed.contains("service Mongo {") && listed.contains("FindAndModify"), "{listed}");
+        let none =
+            machine.ok(&["--realm", "a", "rpc", "/mongo", "Mongo.Count", r#"{"collection": "c"}"#]).await;
+        assert!(none.contains("count"), "{none}");
+    });
+}
