@@ -3,6 +3,7 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
+use bytes::Bytes;
 use cache::{Cache, MAX_KEY, MAX_VALUE, Swap, Value};
 use sigma_test::{Machine, Tenant, eventually, story, within};
 use sigmaos::{Code, Pid, Sigma};
@@ -123,6 +124,41 @@ fn a_dead_shard_costs_its_keys_and_nothing_else() {
         // Its keys are others' now.
         put_all(&cache, "two").await;
         assert_eq!(values(&cache).await, BTreeMap::from([("two".to_owned(), KEYS)]));
+    });
+}
+
+#[test]
+fn several_keys_are_read_and_lists_are_added_to_with_one_call_a_shard() {
+    story(async |machine| {
+        let (tenant, pids, cache) = shards(machine, 3).await;
+        let keys: Vec<_> = (0..KEYS).map(|number| Bytes::copy_from_slice(&key(number))).collect();
+        // Every other key has a list.
+        for key in keys.iter().step_by(2) {
+            within("a put", cache.put(key, "7531", None)).await.unwrap();
+        }
+        let add = async |entry: &'static str| {
+            within("an add", cache.add(&keys, &Bytes::from_static(entry.as_bytes()), 4)).await.unwrap();
+        };
+        for entry in ["6", "6", "0"] {
+            add(entry).await;
+        }
+        let lists = async || {
+            let values = within("the lists", cache.get_many(&keys)).await.unwrap();
+            let mut counts = BTreeMap::<Option<Bytes>, u32>::new();
+            values.into_iter().for_each(|value| *counts.entry(value).or_default() += 1);
+            counts
+        };
+        let list = Some(Bytes::from_static(b"7653"));
+        assert_eq!(lists().await, BTreeMap::from([(None, KEYS / 2), (list.clone(), KEYS / 2)]));
+        // A dead shard costs its lists; the others are added to.
+        let lost = held(&cache).await[&pids[0].to_string()] as u32;
+        tenant.kill(pids[0]).await;
+        tenant.wait_exit(pids[0]).await;
+        add("8").await;
+        let longer = Some(Bytes::from_static(b"8765"));
+        assert_eq!(lists().await, BTreeMap::from([(None, KEYS / 2 + lost), (longer, KEYS / 2 - lost)]));
+        let many = vec![Bytes::new()];
+        assert_eq!(within("a refusal", cache.get_many(&many)).await.unwrap_err().code, Code::Invalid);
     });
 }
 

@@ -37,7 +37,7 @@ const TABLE: &[Row] = &[
 ];
 
 /// Of a shard, beside what it keeps.
-const SHARD_MCPU: u32 = 40;
+const SHARD_MCPU: u32 = 70;
 const SHARD_MEMORY_MB: u64 = 32;
 
 /// How long the start of one proc is waited for.

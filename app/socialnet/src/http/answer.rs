@@ -39,7 +39,12 @@ impl From<Error> for Plain {
 
 impl IntoResponse for Plain {
     fn into_response(self) -> Response {
-        (status(&self.0), format!("{}\n", self.0)).into_response()
+        let status = match self.0.code {
+            // Without logins nobody but a system behind the services can deny anything.
+            Code::Denied => StatusCode::SERVICE_UNAVAILABLE,
+            _ => status(&self.0),
+        };
+        (status, format!("{}\n", self.0)).into_response()
     }
 }
 
