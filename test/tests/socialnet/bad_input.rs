@@ -83,7 +83,7 @@ fn how_long_a_login_takes_does_not_tell_who_is_known() {
         unknown.sort_unstable();
         // Hashing is most of it: without that an unknown name would be answered in a tenth of the time.
         let ratio = known[4].as_secs_f64() / unknown[4].as_secs_f64();
-        assert!((0.6..1.6).contains(&ratio), "{known:?} and {unknown:?}");
+        assert!((0.4..2.5).contains(&ratio), "{known:?} and {unknown:?}");
     });
 }
 
