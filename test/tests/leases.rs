@@ -3,8 +3,8 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
-use sigma_test::{Tenant, host, story, within};
-use sigmaos::{Code, Create};
+use sigma_test::{Tenant, eventually, host, story, within};
+use sigmaos::{Code, Create, proto};
 
 async fn gone(tenant: &Tenant, path: &str) {
     match within("the end of an entry", tenant.sigma.watch_remove(path)).await {
@@ -169,16 +169,64 @@ fn leases_that_are_kept_outlive_everything_but_their_proc() {
     });
 }
 
-/// Other servers do not know who was elected: rather than to carry out what could be too late, they refuse it.
+#[test]
+fn old_leaders_change_no_files_of_ux_that_their_successor_has_changed() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let files = tenant.sigma.clone();
+        files.create_dir("/ux/~local/data").await.unwrap();
+        files.put_file("/ux/~local/data/kept", "before").await.unwrap();
+        let old = machine.client("a").elect("/leader", "/ux/~local/data", "old").await.unwrap();
+        old.sigma().put_file("/ux/~local/data/x", "old").await.unwrap();
+        // A file that is being written is not there yet.
+        let draft = proto::OpenRequest { write: true, create: true, truncate: true, ..Default::default() };
+        let mut late = old.sigma().open_with("/ux/~local/data/late", draft).await.unwrap();
+        late.write("late").await.unwrap();
+        files.remove("/leader").await.unwrap();
+        let new = files.elect("/leader", "/ux/~local/data", "new").await.unwrap();
+        new.sigma().put_file("/ux/~local/data/x", "new").await.unwrap();
+        let refused = async |when: &str| {
+            let old = old.sigma();
+            let stale = [
+                old.put_file("/ux/~local/data/x", "late").await.err(),
+                old.put_file("/ux/~local/data/y", "late").await.err(),
+                old.create_dir("/ux/~local/data/z").await.err(),
+                old.remove("/ux/~local/data/kept").await.err(),
+                old.rename("/ux/~local/data/kept", "/ux/~local/beside").await.err(),
+                old.rename("/ux/~local/data", "/ux/~local/elsewhere").await.err(),
+            ];
+            for (number, error) in stale.into_iter().enumerate() {
+                assert_eq!(error.map(|error| error.code), Some(Code::Stale), "{when}: {number}");
+            }
+        };
+        refused("once its successor was heard of").await;
+        assert_eq!(late.close().await.unwrap_err().code, Code::Stale);
+        // Beside the fence it may do what anybody may.
+        old.sigma().put_file("/ux/~local/data-too", "beside").await.unwrap();
+        // What ux has heard is lost with it, and asked for anew.
+        machine.kill_9("ux").await;
+        for client in [old.sigma(), &files] {
+            eventually("ux is back", async || client.stat("/ux/~local/data/x").await.ok()).await;
+        }
+        refused("after a crash of ux").await;
+        machine.kill_9("named").await;
+        refused("after a crash of named").await;
+        assert_eq!(files.get_file("/ux/~local/data/x").await.unwrap(), "new");
+        assert_eq!(files.get_file("/ux/~local/data/kept").await.unwrap(), "before");
+        assert_eq!(files.stat("/ux/~local/data/late").await.unwrap_err().code, Code::NotFound);
+        new.sigma().put_file("/ux/~local/data/x", "again").await.unwrap();
+    });
+}
+
+/// Some servers do not ask who was elected: rather than to carry out what could be too late, they refuse it.
 #[test]
 fn where_no_fence_holds_a_leader_changes_nothing() {
     story(async |machine| {
         let tenant = machine.realm("a").await;
-        let error = tenant.sigma.try_elect("/leader", "/ux/~local/data", "x").await.unwrap_err();
-        assert_eq!(error.code, Code::Unsupported, "{error}");
         let all = tenant.sigma.elect("/leader", "/", "x").await.unwrap();
         all.sigma().put_file("/here", "x").await.unwrap();
-        assert_eq!(all.sigma().put_file("/ux/~local/there", "x").await.unwrap_err().code, Code::Unsupported);
+        all.sigma().put_file("/ux/~local/there", "x").await.unwrap();
+        assert_eq!(all.sigma().put_file("/bin/there", "x").await.unwrap_err().code, Code::Unsupported);
         all.resign().await.unwrap();
         // What lies beside the fence is no business of it.
         tenant.sigma.create_dir("/data").await.unwrap();

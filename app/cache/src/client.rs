@@ -16,6 +16,9 @@ use tokio::task::AbortHandle;
 /// How long a call waits for news of the shards while the one that it knows is gone, or holds the key no more.
 const NEWS_DEADLINE: Duration = Duration::from_secs(1);
 
+/// A shard that hears of a change later than this client says that a key is another's; it is asked again after this time.
+const SHARD_DELAY: Duration = Duration::from_millis(5);
+
 /// A client of the shards below one directory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Cache(Arc<Inner>);
@@ -169,7 +172,7 @@ impl Cache {
                         done => return done,
                     }
                 }
-                if news.changed().await.is_err() {
+                if !changed(&mut news).await {
                     return Err(self.no_shard());
                 }
             }
@@ -190,6 +193,14 @@ impl Cache {
     fn no_shard(&self) -> Error {
         let text = format!("no shard below {} holds the key now", self.0.directory);
         Error::new(Code::Unreachable, text)
+    }
+}
+
+/// Waits for news of the shards, or until the shards may have had news themselves. False where none come any more.
+async fn changed(news: &mut watch::Receiver<Ring<Shard>>) -> bool {
+    match tokio::time::timeout(SHARD_DELAY, news.changed()).await {
+        Ok(changed) => changed.is_ok(),
+        Err(_) => true,
     }
 }
 

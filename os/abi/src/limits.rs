@@ -23,6 +23,9 @@ pub const MAX_PATH: usize = 4096;
 /// Bytes of one name in a path.
 pub const MAX_NAME: usize = 255;
 
+/// Elections that one change may rest on.
+pub const MAX_FENCES: usize = 16;
+
 /// Symlinks followed in one walk.
 pub const MAX_LINKS: usize = 8;
 

@@ -118,7 +118,7 @@ impl Kernel {
             lock: self.state.lock.try_clone()?,
             log: self.log.try_clone()?,
             serves: None,
-            disk: None,
+            desk: None,
             passed: None,
         })
     }

@@ -80,6 +80,23 @@ pub(crate) struct Root {
     device: Device,
 }
 
+impl Root {
+    /// The one that serves, once it does.
+    ///
+    /// # Errors
+    /// `Unreachable` where none comes up.
+    async fn living(root: &watch::Receiver<Option<Self>>) -> Result<Self> {
+        let mut root = root.clone();
+        let lives = |root: &Option<Self>| root.as_ref().is_some_and(|root| root.door.closed().is_none());
+        let unreachable = |why: &str| Error::new(Code::Unreachable, why);
+        match tokio::time::timeout(START_DEADLINE, root.wait_for(lives)).await {
+            Ok(Ok(root)) => root.clone().ok_or_else(|| unreachable("it has just ended")),
+            Ok(Err(_)) => Err(unreachable("the realm is being removed")),
+            Err(_) => Err(late()),
+        }
+    }
+}
+
 impl Realms {
     /// A realm that takes work.
     ///
@@ -229,7 +246,7 @@ impl Tenant {
             name,
             named,
             records,
-            proxies: Proxies::new(record.name.clone(), record.dir.clone(), Arc::clone(&disk)),
+            proxies: Proxies::new(record.name.clone(), record.dir.clone(), Arc::clone(&disk), root.clone()),
             disk,
             handed: Handed::default(),
             record: Mutex::new(record),
@@ -264,15 +281,11 @@ impl Tenant {
     /// # Errors
     /// What named says it fails by; `Unreachable` where it does not come up.
     pub(crate) async fn root(&self) -> Result<Root> {
-        let mut root = self.root.clone();
-        let lives = |root: &Option<Root>| root.as_ref().is_some_and(|root| root.door.closed().is_none());
+        // What named fails by is known before it is too late for its top to be laid out.
         let up = async {
-            // What named fails by is known before the deadline is over.
             self.named.door().await?;
-            let root = root.wait_for(lives).await.ok().and_then(|root| root.clone());
-            root.ok_or_else(|| Error::new(Code::Unreachable, "the realm is being removed"))
+            Root::living(&self.root).await
         };
-        let late = || Error::new(Code::Unreachable, "it does not come up; the kernel's log says why");
         let waited = tokio::time::timeout(START_DEADLINE, up).await.unwrap_or_else(|_| Err(late()));
         waited.map_err(|error| error.context(format!("the namespace of realm {}", self.name)))
     }
@@ -335,6 +348,10 @@ impl Drop for Tenant {
     fn drop(&mut self) {
         self.layout.abort();
     }
+}
+
+fn late() -> Error {
+    Error::new(Code::Unreachable, "it does not come up; the kernel's log says why")
 }
 
 fn jail_args(kernel: &Kernel, record: &store::Record) -> Vec<String> {

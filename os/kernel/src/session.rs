@@ -2,8 +2,7 @@
 
 use crate::kernel::Kernel;
 use crate::proc::Proc;
-use crate::realm::disk::Disk;
-use crate::realm::proxies::Proxy;
+use crate::realm::proxies::Desk;
 use crate::service::admin::Admins;
 use crate::service::link::Links;
 use crate::service::proc::Procs;
@@ -13,7 +12,7 @@ use sigma_abi::frame::Frame;
 use sigma_abi::{Code, Error, Pid, Realm, Result, proto};
 use sigmaos::rpc::{Request, Response, Service};
 use sigmaos::serve::Services;
-use sigmaos::stub::{AdminServer, LinkServer, ProcServer, RoomServer};
+use sigmaos::stub::{AdminServer, ElectionsServer, LinkServer, ProcServer, RoomServer};
 use sigmaos::wire::{Connection, Driver, Session, hello, read_hello};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -189,7 +188,7 @@ fn client_session(kernel: &Arc<Kernel>, client: &Client, operator: bool) -> Arc<
 pub(crate) fn kernel_process(
     socket: UnixStream,
     up: watch::Sender<Life>,
-    disk: Option<(Proxy, Arc<Disk>)>,
+    desk: Option<Desk>,
 ) -> (Arc<OnceLock<Connection>>, Driver) {
     let place = Arc::new(OnceLock::<Connection>::new());
     let mine = Arc::clone(&place);
@@ -200,8 +199,10 @@ pub(crate) fn kernel_process(
             read_hello(frame)?;
             let mut services: Vec<Box<dyn Service>> =
                 vec![Box::new(ProcServer(Arc::new(KernelProcess { door: mine, up })))];
-            if let Some((proxy, disk)) = disk {
-                services.push(Box::new(RoomServer(Arc::new(Grants { proxy, disk }))));
+            if let Some(desk) = desk {
+                let desk = Arc::new(desk);
+                services.push(Box::new(RoomServer(Arc::clone(&desk))));
+                services.push(Box::new(ElectionsServer(desk)));
             }
             Ok(Arc::new(Services::new(Arc::default(), services)) as Arc<dyn Session>)
         }),
@@ -228,19 +229,6 @@ impl sigmaos::stub::Proc for KernelProcess {
     async fn wait_kill(&self, _: Request<proto::Empty>) -> Result<Response<proto::Empty>> {
         // It is never asked; it ends when its door closes.
         std::future::pending().await
-    }
-}
-
-/// Grants the room that a proxy of a realm asks for.
-struct Grants {
-    proxy: Proxy,
-    disk: Arc<Disk>,
-}
-
-impl sigmaos::stub::Room for Grants {
-    async fn take(&self, request: Request<proto::RoomRequest>) -> Result<Response<proto::RoomReply>> {
-        let proto::RoomRequest { used, wanted } = request.message;
-        Ok(proto::RoomReply { granted: self.disk.grant(self.proxy, used, wanted) }.into())
     }
 }
 

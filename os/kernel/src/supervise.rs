@@ -9,8 +9,7 @@
 //! and started again like any other that ended.
 
 use crate::cgroup::Cgroups;
-use crate::realm::disk::Disk;
-use crate::realm::proxies::Proxy;
+use crate::realm::proxies::Desk;
 use crate::session;
 use command_fds::{CommandFdExt, FdMapping};
 use sigma_abi::frame::{Frame, Kind};
@@ -65,8 +64,8 @@ pub(crate) struct Program {
     pub(crate) log: File,
     /// The realm that its CPU counts towards, and where that is counted.
     pub(crate) serves: Option<(Realm, Arc<Cgroups>)>,
-    /// What it takes room of the disk as, by asking the kernel.
-    pub(crate) disk: Option<(Proxy, Arc<Disk>)>,
+    /// What a proxy may ask the kernel for.
+    pub(crate) desk: Option<Desk>,
     /// What it reads from its descriptor 5.
     pub(crate) passed: Option<Passed>,
 }
@@ -253,7 +252,7 @@ async fn live(
     let theirs = OwnedFd::from(theirs.into_std()?);
     rustix::io::ioctl_fionbio(&theirs, false)?;
     let mut child = program.execute(theirs)?;
-    let (connection, driver) = session::kernel_process(ours, up.clone(), program.disk.clone());
+    let (connection, driver) = session::kernel_process(ours, up.clone(), program.desk.clone());
     let mut driver = std::pin::pin!(driver);
     tokio::select! {
         status = child.wait() => {
@@ -324,7 +323,7 @@ mod tests {
             lock,
             log,
             serves: None,
-            disk: None,
+            desk: None,
             passed: None,
         }
     }

@@ -4,7 +4,7 @@ use crate::pipe;
 use crate::server::Server;
 use crate::tree::{Access, Action, Caller, Fence, Id, New, Reply, Tree};
 use crate::watch::Watching;
-use sigma_abi::limits::MAX_PAYLOAD;
+use sigma_abi::limits::{MAX_FENCES, MAX_PAYLOAD};
 use sigma_abi::{Code, Error, Path, Pid, Result, proto};
 use sigmaos::rpc::{Request, Response};
 use sigmaos::serve::Handles;
@@ -12,7 +12,6 @@ use sigmaos::stub::{NamedControl, Namespace};
 use std::sync::Arc;
 
 /// Elections that one change may rest on.
-const MAX_FENCES: usize = 16;
 
 pub(crate) struct Session {
     server: Server,
@@ -395,5 +394,12 @@ impl NamedControl for Session {
             core.state.tree.limit_entries(entries);
         }
         Ok(proto::NamespaceUsage { entries: core.state.tree.usage().entries }.into())
+    }
+
+    async fn election(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::LastElection>> {
+        self.kernel_only()?;
+        let fence = Path::parse(&request.message.path)?;
+        let epoch = self.server.look(|tree| Ok(tree.last_election(&fence))).await?;
+        Ok(proto::LastElection { epoch: epoch.unwrap_or(0) }.into())
     }
 }

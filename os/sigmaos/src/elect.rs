@@ -21,8 +21,8 @@ pub struct Leader {
 impl Sigma {
     /// Becomes the leader at `path`, when its turn comes: an ephemeral file there holds `contents`, such as who the leader
     /// is. What is at `fence` and below is from then on for this leader to change: a leader before, who does not know
-    /// yet, is `Stale` there. With an empty `fence` nothing is shut. A fence holds in the realm's own tree; what other servers keep
-    /// below it, such as files in `/ux`, a leader may not change as such: that is `Unsupported`.
+    /// yet, is `Stale` there. With an empty `fence` nothing is shut. A fence holds in the realm's own tree, and at once; in `/ux` from
+    /// the new leader's first change on. What other servers keep below it a leader may not change as such: that is `Unsupported`.
     ///
     /// ```
     /// # sigma_test::example(async |sigma| {
@@ -39,7 +39,7 @@ impl Sigma {
     /// ```
     ///
     /// # Errors
-    /// `NotFound` where a directory is missing, `Denied`, `Quota`, `Unreachable`; `Unsupported` for a fence behind a mount.
+    /// `NotFound` where a directory is missing, `Denied`, `Quota`, `Unreachable`; `Unsupported` for a fence behind a mount of a proc.
     pub async fn elect(&self, path: &str, fence: &str, contents: impl Into<Bytes>) -> Result<Leader> {
         let contents = contents.into();
         loop {

@@ -9,18 +9,19 @@
 //! - Before the first connection the process has taken from itself all files but its directory, and all of TCP but the
 //!   ports of its outside system; see [`Outside`].
 
+mod fences;
 mod room;
 mod sandbox;
 mod settings;
 
+pub use fences::{Fences, Held};
 pub use room::Room;
 pub use sandbox::Outside;
 pub use settings::Settings;
 
 use anyhow::{Context, bail};
 use sigmaos::serve::Accept;
-use sigmaos::{Code, Error, Sigma};
-use std::ffi::OsString;
+use sigmaos::{Code, Error, Path, Sigma};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub trait Proxy {
 pub struct Start {
     /// Its own directory, for what it keeps itself.
     pub dir: PathBuf,
+    /// Where it is in the realm's namespace.
+    pub mount: Path,
     /// What the operator set.
     pub settings: Settings,
     /// Its door.
@@ -72,7 +75,7 @@ pub fn main<P: Proxy>() -> ExitCode {
 }
 
 fn run<P: Proxy>() -> anyhow::Result<()> {
-    let dir = directory(P::NAME, std::env::args_os().skip(1))?;
+    let (dir, mount) = arguments(P::NAME, std::env::args().skip(1))?;
     let descriptors = sandbox::raise_descriptors();
     let settings = Settings::read().context("cannot read what the operator set")?;
     let outside = P::outside(&settings);
@@ -89,7 +92,7 @@ fn run<P: Proxy>() -> anyhow::Result<()> {
         let sigma = Sigma::from_door()?;
         sigma.reached().await;
         let server = match outside {
-            Ok(_) => open::<P>(Start { dir, settings, sigma: sigma.clone(), descriptors }).await,
+            Ok(_) => open::<P>(Start { dir, mount, settings, sigma: sigma.clone(), descriptors }).await,
             Err(wrong) => Err(wrong),
         };
         match server {
@@ -128,9 +131,12 @@ fn told(why: &anyhow::Error) -> Error {
     Error::new(code, format!("{why:#}"))
 }
 
-fn directory(name: &str, mut arguments: impl Iterator<Item = OsString>) -> anyhow::Result<PathBuf> {
-    match (arguments.next(), arguments.next(), arguments.next()) {
-        (Some(flag), Some(dir), None) if flag == "--dir" => Ok(dir.into()),
-        _ => bail!("usage: {name} --dir DIR; it is started by sigmad, not by hand"),
+fn arguments(name: &str, mut given: impl Iterator<Item = String>) -> anyhow::Result<(PathBuf, Path)> {
+    let given: [_; 5] = std::array::from_fn(|_| given.next());
+    match given.each_ref().map(Option::as_deref) {
+        [Some("--dir"), Some(dir), Some("--mount"), Some(mount), None] => {
+            Ok((dir.into(), Path::parse(mount)?))
+        }
+        _ => bail!("usage: {name} --dir DIR --mount PATH; it is started by sigmad, not by hand"),
     }
 }

@@ -25,7 +25,7 @@ use account::Ask;
 use anyhow::Context;
 use root::Root;
 use server::Server;
-use sigma_proxy::{Outside, Proxy, Settings, Start};
+use sigma_proxy::{Fences, Outside, Proxy, Settings, Start};
 use sigmaos::limits::DISK_RESERVE;
 use sigmaos::serve::Accept;
 use sigmaos::stub::RoomClient;
@@ -59,7 +59,8 @@ impl Proxy for Ux {
         let account = Arc::clone(root.account());
         // It ends with the kernel's door, and so does this process.
         tokio::spawn(async move { account.give_back().await });
-        Ok(Arc::new(Server::new(root, (start.descriptors / SHARE_OF_FILES).max(1))))
+        let fences = Fences::new(&start.sigma, start.mount);
+        Ok(Arc::new(Server::new(root, (start.descriptors / SHARE_OF_FILES).max(1), fences)))
     }
 }
 

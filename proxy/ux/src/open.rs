@@ -20,6 +20,8 @@ pub(crate) struct Open {
     body: Body,
     read: bool,
     write: bool,
+    /// The elections that it was opened under.
+    fences: Vec<proto::Fence>,
     /// Its share of the descriptors.
     _permit: Option<OwnedSemaphorePermit>,
 }
@@ -63,7 +65,7 @@ impl Open {
             };
             in_place(root, path, access, false, entry)?
         };
-        Ok(Self { path: path.clone(), body, read, write, _permit: Some(permit) })
+        Ok(Self { path: path.clone(), body, read, write, fences: how.fences.clone(), _permit: Some(permit) })
     }
 
     /// Makes a file in place, empty, or opens the one that is there where it need not be `exclusive`. Without an `entry` none is made.
@@ -78,7 +80,14 @@ impl Open {
         entry: Option<NewEntry>,
     ) -> Result<Self> {
         let body = in_place(root, path, OFlags::RDWR, exclusive, entry)?;
-        Ok(Self { path: path.clone(), body, read: true, write: true, _permit: Some(permit) })
+        Ok(Self {
+            path: path.clone(),
+            body,
+            read: true,
+            write: true,
+            fences: Vec::new(),
+            _permit: Some(permit),
+        })
     }
 
     /// Opens for one read, within a call.
@@ -87,7 +96,7 @@ impl Open {
     /// As [`Open::new`].
     pub(crate) fn briefly(root: &Root, path: &Path) -> Result<Self> {
         let body = Body::Briefly(regular(root, path, OFlags::RDONLY)?);
-        Ok(Self { path: path.clone(), body, read: true, write: false, _permit: None })
+        Ok(Self { path: path.clone(), body, read: true, write: false, fences: Vec::new(), _permit: None })
     }
 
     pub(crate) fn stat(&self) -> Result<rustix::fs::Stat> {
@@ -161,6 +170,10 @@ impl Open {
 
     pub(crate) fn is_draft(&self) -> bool {
         matches!(self.body, Body::Draft(_))
+    }
+
+    pub(crate) fn fences(&self) -> &[proto::Fence] {
+        &self.fences
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -11,9 +11,10 @@ use crate::open::Open;
 use crate::root::Root;
 use rustix::fs::readlinkat;
 use rustix::io::Errno;
+use sigma_proxy::Fences;
 use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::rpc::{Bytes, Request, Response};
-use sigmaos::serve::{Handles, refuse_fences};
+use sigmaos::serve::Handles;
 use sigmaos::stub::{Namespace, UxControl};
 use sigmaos::{Code, Error, Path, Result, proto};
 use std::sync::Arc;
@@ -32,6 +33,7 @@ const MOST_READ: usize = 4 * MAX_PAYLOAD;
 pub(crate) struct Session {
     root: Arc<Root>,
     files: Arc<Semaphore>,
+    fences: Arc<Fences>,
     open: Handles<Open>,
     reading: Arc<Semaphore>,
     /// The kernel is at the other end.
@@ -39,9 +41,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(root: Arc<Root>, files: Arc<Semaphore>, kernel: bool) -> Self {
+    pub(crate) fn new(root: Arc<Root>, files: Arc<Semaphore>, fences: Arc<Fences>, kernel: bool) -> Self {
         let (open, reading) = (Handles::default(), Arc::new(Semaphore::new(MOST_READ)));
-        Self { root, files, open, reading, kernel }
+        Self { root, files, fences, open, reading, kernel }
     }
 
     fn permit(&self) -> Result<OwnedSemaphorePermit> {
@@ -119,14 +121,15 @@ impl Namespace for Session {
 
     async fn put(&self, request: Request<proto::PutRequest>) -> Result<Response<proto::Stat>> {
         let proto::PutRequest { path, exclusive, ephemeral, fences, .. } = request.message;
-        refuse_fences(&fences)?;
         let path = Path::parse(&path)?;
         stays(&path, ephemeral)?;
+        let held = self.fences.hold(&fences, &[&path], false).await?;
         self.root.spot(&path)?;
         let (root, contents) = (Arc::clone(&self.root), request.payload);
         let draft = Draft::new(&root, &path, root.account().add(&path).await?)?;
         draft.counted.extend(&path, contents.len() as u64).await?;
         by_size(contents.len(), move || {
+            let _held = held;
             draft.write(&path, &contents)?;
             draft.keep(&path, exclusive)?;
             list::describe(&root, &path, &root.stat(&path)?)
@@ -142,9 +145,9 @@ impl Namespace for Session {
     async fn create(&self, request: Request<proto::CreateRequest>) -> Result<Response<proto::Opened>> {
         let kind = request.message.kind();
         let proto::CreateRequest { path, exclusive, ephemeral, fences, .. } = request.message;
-        refuse_fences(&fences)?;
         let path = Path::parse(&path)?;
         stays(&path, ephemeral)?;
+        let _held = self.fences.hold(&fences, &[&path], false).await?;
         match kind {
             proto::Kind::File => {
                 let entry = self.place(&path).await?;
@@ -164,10 +167,10 @@ impl Namespace for Session {
     }
 
     async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
-        refuse_fences(&request.message.fences)?;
         let path = Path::parse(&request.message.path)?;
         stays(&path, request.message.ephemeral)?;
-        let proto::OpenRequest { write, create, truncate, .. } = request.message;
+        let proto::OpenRequest { write, create, truncate, ref fences, .. } = request.message;
+        let _held = self.fences.hold(if write { fences } else { &[] }, &[&path], false).await?;
         let entry = match (write, create, truncate) {
             // A draft lies beside what it replaces.
             (true, _, true) => Some(self.root.account().add(&path).await?),
@@ -185,15 +188,20 @@ impl Namespace for Session {
 
     async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::Written>> {
         let proto::WriteRequest { handle, offset, fences, .. } = request.message;
-        refuse_fences(&fences)?;
         let (open, bytes) = (self.open.get(handle)?, request.payload);
+        let held = self.fences.hold(&fences, &[open.path()], false).await?;
         let length = bytes.len();
         open.make_room(offset, length).await?;
-        by_size(length, move || open.write(offset, &bytes)).await?;
+        by_size(length, move || {
+            let _held = held;
+            open.write(offset, &bytes)
+        })
+        .await?;
         Ok(proto::Written { length: length as u32 }.into())
     }
 
-    /// A draft takes its place, unless nobody wants it. One that is still being written to would not be whole, and is dropped.
+    /// A draft takes its place, unless nobody wants it, or the election is over that it was opened under. One that is still being
+    /// written to would not be whole, and is dropped.
     async fn close(&self, request: Request<proto::CloseRequest>) -> Result<Response<proto::Empty>> {
         let proto::CloseRequest { handle, discard } = request.message;
         let open = self.open.remove(handle)?;
@@ -201,6 +209,10 @@ impl Namespace for Session {
             return Ok(proto::Empty {}.into());
         }
         let (path, is_draft) = (open.path().clone(), open.is_draft());
+        let _held = match is_draft {
+            true => Some(self.fences.hold(open.fences(), &[&path], false).await?),
+            false => None,
+        };
         match Arc::into_inner(open) {
             Some(open) => open.keep()?,
             None if is_draft => {
@@ -213,14 +225,15 @@ impl Namespace for Session {
     }
 
     async fn remove(&self, request: Request<proto::RemoveRequest>) -> Result<Response<proto::Empty>> {
-        refuse_fences(&request.message.fences)?;
-        self.root.remove(&Path::parse(&request.message.path)?)?;
+        let path = Path::parse(&request.message.path)?;
+        let _held = self.fences.hold(&request.message.fences, &[&path], true).await?;
+        self.root.remove(&path)?;
         Ok(proto::Empty {}.into())
     }
 
     async fn rename(&self, request: Request<proto::RenameRequest>) -> Result<Response<proto::Empty>> {
-        refuse_fences(&request.message.fences)?;
         let (from, to) = (Path::parse(&request.message.from)?, Path::parse(&request.message.to)?);
+        let _held = self.fences.hold(&request.message.fences, &[&from, &to], true).await?;
         self.root.rename(&from, &to)?;
         Ok(proto::Empty {}.into())
     }

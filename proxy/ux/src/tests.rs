@@ -1,11 +1,12 @@
 use crate::account::{Ask, ENTRY};
 use crate::root::{DRAFTS, Root};
 use crate::server::Server;
+use sigma_proxy::Fences;
 use sigmaos::rpc::{Bytes, Device};
 use sigmaos::serve::{Accept, Services};
 use sigmaos::stub::NamespaceClient;
 use sigmaos::wire::{Connection, Session, hello, read_hello};
-use sigmaos::{Code, Result, proto};
+use sigmaos::{Code, Path, Result, proto};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -15,6 +16,11 @@ mod account;
 mod bounds;
 mod errors;
 mod whole;
+
+/// Nobody was ever elected.
+fn fences() -> Fences {
+    Fences::asking(Path::parse("/ux/m").unwrap(), Box::new(|_| Box::pin(async { Ok(0) })))
+}
 
 /// A ux over a directory of its own, and a client at the other end of a socket pair.
 struct Ux {
@@ -40,7 +46,7 @@ impl Ux {
     fn over(directory: TempDir, files: usize, bytes: u64) -> Self {
         let root = Arc::new(Root::open(directory.path(), room(bytes), 0).unwrap());
         root.count().unwrap();
-        let client = connect(&Server::new(Arc::clone(&root), files));
+        let client = connect(&Server::new(Arc::clone(&root), files, fences()));
         Self { directory, client, root }
     }
 

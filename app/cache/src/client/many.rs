@@ -1,6 +1,6 @@
 //! Several keys with one call to each shard.
 
-use super::{Cache, NEWS_DEADLINE, Shard};
+use super::{Cache, NEWS_DEADLINE, Shard, changed};
 use crate::proto::{AddRequest, Keys};
 use crate::{MAX_KEYS, ring::Ring};
 use bytes::Bytes;
@@ -78,7 +78,7 @@ impl Cache {
                 return Ok(());
             }
             left = again;
-            if !matches!(tokio::time::timeout_at(deadline, news.changed()).await, Ok(Ok(()))) {
+            if Instant::now() >= deadline || !changed(&mut news).await {
                 return Err(self.no_shard());
             }
         }

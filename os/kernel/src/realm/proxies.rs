@@ -1,14 +1,18 @@
 //! The proxies of a realm: where each is mounted, and that it starts at first use with what the operator set for it.
 
+use super::Root;
 use super::disk::Disk;
 use super::settings::Settings;
 use crate::kernel::Kernel;
 use crate::state::make_dir;
 use crate::supervise::{Passed, Program, Server};
-use sigma_abi::{Code, Error, Realm, Result};
+use sigma_abi::{Code, Error, Realm, Result, proto};
+use sigmaos::rpc::{Request, Response};
+use sigmaos::stub::{Elections, NamedControlClient, Room};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
 
 /// A kind of proxy. A realm has one of each on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,19 +45,47 @@ impl Proxy {
     }
 }
 
+/// What the kernel answers a proxy: how much of the disk it may take, and who was elected in its realm.
+#[derive(Clone, Debug)]
+pub(crate) struct Desk {
+    proxy: Proxy,
+    disk: Arc<Disk>,
+    root: watch::Receiver<Option<Root>>,
+}
+
+impl Room for Desk {
+    async fn take(&self, request: Request<proto::RoomRequest>) -> Result<Response<proto::RoomReply>> {
+        let proto::RoomRequest { used, wanted } = request.message;
+        Ok(proto::RoomReply { granted: self.disk.grant(self.proxy, used, wanted) }.into())
+    }
+}
+
+impl Elections for Desk {
+    async fn last(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::LastElection>> {
+        let root = Root::living(&self.root).await?;
+        Ok(NamedControlClient(root.device).election(request.message).await?.into())
+    }
+}
+
 /// Those of one realm.
 #[derive(Debug)]
 pub(crate) struct Proxies {
     realm: Realm,
     dir: PathBuf,
     disk: Arc<Disk>,
+    root: watch::Receiver<Option<Root>>,
     running: Mutex<BTreeMap<Proxy, Arc<Server>>>,
 }
 
 impl Proxies {
     /// Of the realm whose directory is `dir`.
-    pub(super) fn new(realm: Realm, dir: PathBuf, disk: Arc<Disk>) -> Self {
-        Self { realm, dir, disk, running: Mutex::default() }
+    pub(super) fn new(
+        realm: Realm,
+        dir: PathBuf,
+        disk: Arc<Disk>,
+        root: watch::Receiver<Option<Root>>,
+    ) -> Self {
+        Self { realm, dir, disk, root, running: Mutex::default() }
     }
 
     /// The proxy, started at first use.
@@ -79,11 +111,12 @@ impl Proxies {
     fn program(&self, kernel: &Kernel, proxy: Proxy, settings: &Settings) -> anyhow::Result<Program> {
         let dir = self.dir.join(proxy.name());
         make_dir(&dir)?;
-        let args = vec!["--dir".to_owned(), dir.display().to_string()];
+        let mount = proxy.mount(&kernel.capacity.id.to_string());
+        let args = ["--dir", &dir.display().to_string(), "--mount", &mount].map(str::to_owned).to_vec();
         let program = kernel.program_of(&self.realm, proxy.name(), args)?;
         let passed = toml::to_string(&settings.of(proxy.name()))?;
-        let disk = Some((proxy, Arc::clone(&self.disk)));
-        Ok(Program { passed: Some(Passed(passed)), disk, ..program })
+        let desk = Desk { proxy, disk: Arc::clone(&self.disk), root: self.root.clone() };
+        Ok(Program { passed: Some(Passed(passed)), desk: Some(desk), ..program })
     }
 
     /// Ends those for which something else is set now; the next use starts them with that.

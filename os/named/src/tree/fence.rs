@@ -50,14 +50,18 @@ impl Tree {
         Ok(self.entry(id))
     }
 
-    /// Whether a path is its only name, free of symlinks, below which a fence would be passed by; and of this tree, since nobody
-    /// else knows who was elected.
+    /// Whether a path is its only name, free of symlinks, below which a fence would be passed by; and of this tree, or behind a mount
+    /// of the kernel's, whose servers can ask who was elected.
     ///
     /// # Errors
-    /// `Invalid`, with the name to use; `Unsupported` behind a mount; as a walk.
+    /// `Invalid`, with the name to use; `Unsupported` behind a mount of a proc; as a walk.
     fn check_name(&self, by: &Caller, fence: &Path) -> Result<()> {
         let name = match self.walk_or_leave(fence, by, Last::Follow)? {
             Walked::Here(spot) => self.path_of_spot(&spot),
+            Walked::Away { mount, rest } if self.node(mount).owner.is_kernel() => {
+                let mount = self.path_of(mount);
+                if rest == "/" { mount } else { mount + &rest }
+            }
             Walked::Away { mount, .. } => {
                 let text = format!("{fence} is served by {}, where no fence holds", self.path_of(mount));
                 return Err(Error::new(Code::Unsupported, text));
@@ -94,6 +98,11 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// The epoch of the last election for a fenced path.
+    pub(crate) fn last_election(&self, fence: &Path) -> Option<u64> {
+        self.fences.get(fence).copied()
     }
 
     pub(super) fn created(&mut self, place: &super::node::Place) {

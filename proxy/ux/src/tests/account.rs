@@ -164,7 +164,7 @@ async fn what_was_given_free_is_told_to_the_kernel() {
     let root = Arc::new(Root::open(directory.path(), ask, 0).unwrap());
     let account = Arc::clone(root.account());
     tokio::spawn(async move { account.give_back().await });
-    let ux = Ux { directory, client: connect(&Server::new(Arc::clone(&root), 10)), root };
+    let ux = Ux { directory, client: connect(&Server::new(Arc::clone(&root), 10, fences())), root };
     ux.put("/a", vec![0; 1 << 20]).await.unwrap();
     assert_eq!(heard.recv().await, Some((0, file(0))));
     assert_eq!(heard.recv().await, Some((file(0), file(1 << 20))));
@@ -178,7 +178,7 @@ async fn the_reserve_of_the_disk_is_for_the_kernel() {
     std::fs::write(directory.path().join("old"), "x").unwrap();
     // No disk has so much room.
     let root = Arc::new(Root::open(directory.path(), room(u64::MAX), u64::MAX / 2).unwrap());
-    let ux = Ux { directory, client: connect(&Server::new(Arc::clone(&root), 10)), root };
+    let ux = Ux { directory, client: connect(&Server::new(Arc::clone(&root), 10, fences())), root };
     refused(ux.put("/a", "x").await, Code::Quota, "reserve");
     assert_eq!(ux.get("/old").await.unwrap(), "x");
     ux.client.remove(removal("/old")).await.unwrap();
