@@ -11,8 +11,6 @@ use sigmaos::serve::Handles;
 use sigmaos::stub::{NamedControl, Namespace};
 use std::sync::Arc;
 
-/// Elections that one change may rest on.
-
 pub(crate) struct Session {
     server: Server,
     caller: Arc<proto::Caller>,

@@ -215,6 +215,7 @@ mod tests {
             let (fences, at) = (Arc::clone(&fences), at.clone());
             async move { fences.hold(&fence("/ux/m/a", 2), &[&at], false).await.map(drop) }
         });
+        // On a paused clock this ends when every task waits.
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!next.is_finished(), "the change of the leader before is under way");
         drop(held);

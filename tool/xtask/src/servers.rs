@@ -109,7 +109,7 @@ impl Servers {
         let home = workspace.target.join("python");
         let python = python::install(&home, &workspace.root.join("test/python/requirements.txt"));
         for server in SERVERS {
-            match place(server, &home, &debian, &python) {
+            match named(server).map_or_else(|| place(server, &home, &debian, &python), Ok) {
                 Ok(place) => servers.found.push((server.variable, place)),
                 Err(why) => servers.missing.push(Missing { server, why }),
             }
@@ -160,11 +160,8 @@ fn wanted() -> Vec<&'static str> {
     packages.flatten().copied().collect()
 }
 
-/// The place of a server, or why there is none.
+/// The place of a server that the environment does not name, or why there is none.
 fn place(server: &Server, home: &Path, debian: &Result<()>, python: &Result<()>) -> Result<PathBuf, String> {
-    if let Some(place) = named(server) {
-        return Ok(place);
-    }
     let (found, tried) = match server.source {
         Source::Debian(_, find) => (find(), debian),
         Source::Python(program) => (python.is_ok().then(|| home.join("bin").join(program)), python),
