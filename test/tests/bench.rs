@@ -70,6 +70,29 @@ fn names_are_measured_as_they_grow() {
 }
 
 #[test]
+fn a_load_is_told_by_second_and_what_fails_by_kind() {
+    story(async |machine| {
+        // A port on which nobody listens any more.
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let csv = machine.state().join("load.csv");
+        let url = format!("http://{closed}");
+        let args = ["bench", "--json", "load", &url, "--rates", "30,60", "--seconds", "1", "--scale", "0.5"];
+        let said = machine.cli(&[&args[..], &["--csv", csv.to_str().unwrap(), "--check"]].concat()).await;
+        assert_eq!(said.code, 1, "{}", said.stderr);
+        let report: Value = serde_json::from_str(&said.stdout).unwrap();
+        let rows = report["rows"].as_array().unwrap();
+        let row =
+            |name: &str| rows.iter().find(|row| row["name"] == name).unwrap()["value"].as_f64().unwrap();
+        assert!(row("requests") > 0.0 && row("requests") == row("failed: no connection"), "{report}");
+        let csv = std::fs::read_to_string(csv).unwrap();
+        assert!(csv.starts_with("second,planned,") && csv.lines().count() >= 3, "{csv}");
+        machine.ok(&args).await;
+        let wrong = machine.fails(&["bench", "load", "https://127.0.0.1"], 1, &["http://"]).await;
+        assert!(wrong.contains("https://127.0.0.1"), "{wrong}");
+    });
+}
+
+#[test]
 fn a_service_is_measured_alone_and_beside_best_effort_work() {
     story(async |machine| {
         let (rows, promises) = bench(machine, &["isolation", "--seconds", "1", "--runs", "1"]).await;

@@ -5,19 +5,17 @@
 //! The calls are made from outside, by this process: its CPU, and that of the wire, is part of the load. They are measured
 //! alone, and beside spinners, memory hogs and disk writers of another realm, in turn.
 
-mod cpu;
 mod load;
-mod machine;
 mod noise;
 
+use crate::cpu::Cpu;
+use crate::machine::Machine;
 use crate::promise::{
     BE_SHARE, ISOLATION_EMPTY_MEAN, ISOLATION_EMPTY_P99, ISOLATION_MEAN, ISOLATION_OFF, ISOLATION_P99,
 };
 use crate::report::{Report, ms};
 use anyhow::Result;
-use cpu::Cpu;
 use load::{Load, Measured};
-use machine::Machine;
 use noise::{Noise, Share};
 use std::path::PathBuf;
 use std::time::Duration;

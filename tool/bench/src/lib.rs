@@ -2,11 +2,14 @@
 //!
 //! A promise is a ratio against a floor or a peer that is measured in the same run: absolute times are notes.
 
+mod cpu;
 pub mod floor;
 pub mod idle;
 pub mod image;
 pub mod isolation;
 pub mod kernel_processes;
+pub mod load;
+mod machine;
 pub mod measured;
 pub mod mongo;
 pub mod ns;
@@ -14,6 +17,7 @@ pub mod peer;
 pub mod pin;
 mod procs;
 pub mod promise;
+mod random;
 pub mod report;
 pub mod rpc;
 pub mod sched;

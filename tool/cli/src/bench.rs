@@ -1,5 +1,7 @@
 //! The experiments, on the kernel that runs.
 
+mod load;
+
 use crate::context::Context;
 use crate::options::Bench;
 use crate::run::bundled;
@@ -18,6 +20,7 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
         Bench::Start { count, throughput, check } => {
             (start(context, *count as usize, *throughput).await?, *check)
         }
+        Bench::Load(options) => return load::load(context, options).await,
         Bench::Isolation { seconds, runs, check } => (isolation(*seconds, *runs).await?, *check),
         Bench::Idle { seconds, check } => {
             let (_, kernel) = connect(context).await?;

@@ -1,5 +1,9 @@
 //! Every command and flag, defined once: help and errors come from here.
 
+mod load;
+
+pub(crate) use load::Load;
+
 use clap::{Args, Parser, Subcommand};
 use sigmaos::limits::DEFAULT_DEADLINE;
 use sigmaos::{Pid, Restart};
@@ -301,6 +305,8 @@ pub(crate) enum Bench {
         #[arg(long)]
         check: bool,
     },
+    /// Sends HTTP requests on schedule, whatever the answers do, and measures from when each was due (Figure 4.5). Needs no kernel
+    Load(Load),
     /// The image job, a proc for each picture, beside one plain process (thesis, Figure 4.9)
     Image {
         /// Pictures, each a proc of its own

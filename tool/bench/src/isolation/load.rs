@@ -1,7 +1,9 @@
 //! An open-loop load: calls are made when they are due, whether or not those before them have been answered, and their times
 //! count from then.
 
-use super::cpu::Cpu;
+use crate::cpu::Cpu;
+use crate::load::clock::Clock;
+use crate::load::{Plan, Spacing, Step};
 use crate::report::histogram;
 use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
@@ -10,7 +12,6 @@ use sigmaos::{ProcSpec, Sigma, proto};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Empty calls a second.
@@ -101,11 +102,12 @@ async fn calls(
     time: Duration,
     times: Arc<Mutex<Histogram<u64>>>,
 ) -> Result<()> {
-    // A thread says when a call is due: the timers of the runtime count in milliseconds.
-    let (say, mut due) = mpsc::unbounded_channel();
-    let clock = std::thread::spawn(move || arrivals(rate, seed, time, &say));
+    let plan = Plan { steps: vec![Step { rate, time }], spacing: Spacing::Poisson, seed };
+    let begun = Instant::now();
+    let mut clock = Clock::start(begun, plan.arrivals());
     let mut pending = JoinSet::new();
-    while let Some(due) = due.recv().await {
+    while let Some(at) = clock.next().await {
+        let due = begun + at;
         let (device, times) = (device.clone(), Arc::clone(&times));
         pending.spawn(async move {
             // Whatever is answered is read as nothing: the time is all that counts.
@@ -122,33 +124,10 @@ async fn calls(
     while let Some(done) = pending.join_next().await {
         done.context("a call panicked")??;
     }
-    clock.join().map_err(|_| anyhow::anyhow!("the clock of the calls panicked"))
-}
-
-/// Says when each call is due, at that time.
-fn arrivals(rate: f64, seed: u64, time: Duration, say: &mpsc::UnboundedSender<Instant>) {
-    let mut random = seed;
-    let begun = Instant::now();
-    let mut at = Duration::ZERO;
-    while at < time {
-        at += Duration::from_secs_f64(exponential(&mut random) / rate);
-        std::thread::sleep(at.saturating_sub(begun.elapsed()));
-        if say.send(begun + at).is_err() {
-            return;
-        }
-    }
+    Ok(())
 }
 
 fn measured(times: &Mutex<Histogram<u64>>) -> Measured {
     let times = times.lock().unwrap_or_else(PoisonError::into_inner);
     Measured { mean: times.mean(), p99: times.value_at_quantile(0.99) as f64 }
-}
-
-/// A sample with a mean of 1, by xorshift, the same in each run.
-fn exponential(state: &mut u64) -> f64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    let uniform = ((*state >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
-    -uniform.ln()
 }

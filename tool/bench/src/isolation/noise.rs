@@ -1,6 +1,6 @@
 //! Best-effort work that takes what it can get: spinners, memory hogs and disk writers.
 
-use super::cpu::Cpu;
+use crate::cpu::Cpu;
 use crate::kernel_processes;
 use anyhow::Result;
 use sigmaos::{Pid, ProcSpec, Sigma, proto};

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-pub(super) struct Machine {
+pub(crate) struct Machine {
     sigma: PathBuf,
     state: TempDir,
 }
 
 impl Machine {
-    pub(super) fn boot(sigma: &Path, options: &[&str]) -> Result<Self> {
+    pub(crate) fn boot(sigma: &Path, options: &[&str]) -> Result<Self> {
         let machine = Self {
             sigma: sigma.to_owned(),
             state: tempfile::Builder::new().prefix("sigma-bench-").tempdir()?,
@@ -29,12 +29,12 @@ impl Machine {
         command
     }
 
-    pub(super) async fn kernel(&self) -> Result<proto::KernelInfo> {
+    pub(crate) async fn kernel(&self) -> Result<proto::KernelInfo> {
         Ok(self.operator()?.kernel_status(proto::Empty {}).await?)
     }
 
     /// A client of a realm, which is made.
-    pub(super) async fn realm(&self, name: &str) -> Result<Sigma> {
+    pub(crate) async fn realm(&self, name: &str) -> Result<Sigma> {
         self.operator()?.realm_create(proto::RealmRequest { name: name.to_owned() }).await?;
         Ok(Sigma::connect(self.state.path(), Some(&Realm::parse(name)?))?)
     }

@@ -1,6 +1,7 @@
-//! What the cores of this machine did, from proc_stat(5).
+//! What the cores of this machine did, from proc_stat(5), and what this process took of them.
 
 use anyhow::{Context, Result};
+use rustix::time::{ClockId, clock_gettime};
 use std::fs;
 use std::time::Duration;
 
@@ -9,14 +10,21 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Since the machine began, all cores together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cpu {
+pub(crate) struct Cpu {
     /// They had nothing to do, or waited for a disk.
-    pub(super) idle: Duration,
-    pub(super) busy: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) busy: Duration,
+}
+
+/// The time that this process has run, on all its threads.
+pub(crate) fn own() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    // Neither is negative.
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 impl Cpu {
-    pub(super) fn now() -> Result<Self> {
+    pub(crate) fn now() -> Result<Self> {
         let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
         Self::parse(&stat).context("/proc/stat does not say what the cores do")
     }
@@ -29,12 +37,12 @@ impl Cpu {
         Some(Self { idle: TICK * idle, busy: TICK * (ticks.iter().sum::<u32>() - idle) })
     }
 
-    pub(super) fn since(self, before: Self) -> Self {
+    pub(crate) fn since(self, before: Self) -> Self {
         Self { idle: self.idle.saturating_sub(before.idle), busy: self.busy.saturating_sub(before.busy) }
     }
 
     /// The part of the time that they were busy, of 1.
-    pub(super) fn load(self) -> f64 {
+    pub(crate) fn load(self) -> f64 {
         self.busy.as_secs_f64() / (self.idle + self.busy).max(TICK).as_secs_f64()
     }
 }
