@@ -48,6 +48,22 @@ pub fn find_all(of: u32, program: &str) -> Vec<u32> {
     descendants(of).into_iter().filter(|pid| name(*pid) == program).collect()
 }
 
+/// Whether the memory of a process has `text` anywhere, its arguments and its environment included. `None`: it may not be looked at.
+pub fn holds(pid: u32, text: &str) -> Option<bool> {
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).ok()?;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
+    let ranges = maps.lines().filter_map(|line| {
+        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
+        Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
+    });
+    Some(ranges.into_iter().any(|(start, end)| {
+        let mut bytes = vec![0; (end - start) as usize];
+        // What the system itself shows there, as its clock, cannot be read.
+        memory.read_exact_at(&mut bytes, start).is_ok()
+            && bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    }))
+}
+
 /// Kibibytes of memory that a process holds.
 pub fn resident_kib(pid: u32) -> u64 {
     let field = status(pid, "VmRSS:").expect("a process that lives");

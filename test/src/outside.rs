@@ -9,6 +9,7 @@ pub mod mariadb;
 pub mod nx;
 pub mod postgres;
 mod server;
+pub mod weed;
 
 pub use chromium::Chromium;
 pub use server::Server;

@@ -97,10 +97,13 @@ fn a_killed_kernel_takes_its_processes_along_and_boots_again_on_the_same_state()
 fn kernel_processes_that_die_are_restarted_and_the_realm_works_again() {
     story(async |machine| {
         machine.realm("default").await;
-        // Starts ux, too, which is started at first use.
+        // Proxies are started at first use.
+        for mount in ["/s3/~local", "/db", "/mongo"] {
+            machine.ok(&["ls", mount]).await;
+        }
         let put = machine.cli_with(&["put", "-", "/ux/~local/note"], b"kept").await;
         assert_eq!(put.code, 0, "{}", put.stderr);
-        for name in ["named", "jail", "ux"] {
+        for name in ["named", "jail", "ux", "s3", "db", "mongo"] {
             let died = machine.kill_9(name).await;
             eventually(&format!("{name} is restarted"), async || {
                 let sigmad = machine.sigmad().await;

@@ -122,7 +122,7 @@ async fn end(kernel: &Arc<Kernel>) {
 fn programs() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find the folder of sigmad")?;
     let folder = own.parent().context("sigmad has no folder")?.to_owned();
-    for program in ["jail", "named", "ux"] {
+    for program in ["jail", "named", "ux", "s3", "db", "mongo"] {
         let path = folder.join(program);
         anyhow::ensure!(
             path.exists(),

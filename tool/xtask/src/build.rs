@@ -29,6 +29,7 @@ const PARTS: &[Part] = &[
     Part { package: "sigma-cli", target: GNU, folder: "bin" },
     Part { package: "sigma-kernel", target: GNU, folder: "bin" },
     Part { package: "sigma-named", target: GNU, folder: "bin" },
+    Part { package: "sigma-s3", target: GNU, folder: "bin" },
     Part { package: "sigma-ux", target: GNU, folder: "bin" },
     Part { package: "sigma-mongo", target: GNU, folder: "bin" },
     Part { package: "sigma-db", target: GNU, folder: "bin" },

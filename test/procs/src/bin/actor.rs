@@ -98,6 +98,15 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
             let (path, text) = rest.split_once('=').unwrap_or((rest, ""));
             sigma.put_file(path, text.to_owned()).await.map(drop)
         }
+        // PATH=MIB: opens it to be made anew, writes so much, and never closes it.
+        "half-write" => {
+            let (path, mib) = rest.split_once('=').unwrap_or((rest, ""));
+            let how = proto::OpenRequest { write: true, create: true, truncate: true, ..Default::default() };
+            let mut file = sigma.open_with(path, how).await?;
+            file.write(vec![7; number(mib) << 20]).await?;
+            std::mem::forget(file);
+            Ok(())
+        }
         "get" => {
             println!("{}", String::from_utf8_lossy(&sigma.get_file(rest).await?));
             Ok(())

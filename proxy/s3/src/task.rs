@@ -1,0 +1,41 @@
+//! Tasks that end with their owner.
+
+use sigmaos::{Code, Error, Result};
+use tokio::task::JoinHandle;
+
+/// A task on its way; dropping it cancels it.
+#[derive(Debug)]
+pub(crate) struct Task<T>(JoinHandle<Result<T>>);
+
+impl<T: Send + 'static> Task<T> {
+    pub(crate) fn spawn(work: impl Future<Output = Result<T>> + Send + 'static) -> Self {
+        Self(tokio::spawn(work))
+    }
+
+    /// Waits for what it gives. It goes on where the wait is given up.
+    ///
+    /// # Errors
+    /// Its own.
+    pub(crate) async fn join(&mut self) -> Result<T> {
+        (&mut self.0)
+            .await
+            .unwrap_or_else(|error| Err(Error::new(Code::Internal, format!("a task ended: {error}"))))
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Runs `work` on a thread for what waits for the disk.
+///
+/// # Errors
+/// Its own.
+pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| {
+        Err(Error::new(Code::Internal, format!("work on another thread ended: {error}")))
+    })
+}
