@@ -4,7 +4,7 @@ use super::text;
 use crate::random::Random;
 use std::fmt::{self, Write};
 
-/// Users of the social network where nothing else is said: those of DeathStarBench's graph. They are numbered from 1.
+/// Users of the social network where nothing else is said: those of DeathStarBench's graph. They are numbered from 0, as `socialnet seed` does.
 pub const DEFAULT_USERS: u32 = 962;
 
 /// Of a hundred requests, so many read a home timeline, and so many that of a user; the others write a post (thesis, Figure 4.5).
@@ -89,7 +89,7 @@ impl Asks {
         let mut text = text::compose(&mut self.random, user);
         let key = text::key(&text);
         for _ in 0..self.random.below(MOST + 1) {
-            let other = (user + self.random.below(u64::from(users) - 1) as u32) % users + 1;
+            let other = (user + 1 + self.random.below(u64::from(users) - 1) as u32) % users;
             // Writing to a String cannot fail, here and below.
             let _ = write!(text, " @{}", user_name(other));
         }
@@ -112,7 +112,7 @@ impl Asks {
     }
 
     fn user(&mut self, users: u32) -> u32 {
-        self.random.below(users.into()) as u32 + 1
+        self.random.below(users.into()) as u32
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
     #[test]
     fn every_user_is_asked_for_and_nobody_else() {
         let users: BTreeSet<_> = asks(50, 1).iter().map(|ask| ask.user).collect();
-        assert_eq!(users, (1..=50).collect());
+        assert_eq!(users, (0..50).collect());
     }
 
     #[test]
@@ -207,7 +207,7 @@ mod tests {
             let text = body.split("&text=").nth(1).unwrap().split('&').next().unwrap();
             let words: Vec<_> = text.split('+').collect();
             assert_eq!(text::written_by(words[0], ask.user).map(text::key), Some(ask.key));
-            let other = format!("%40username_{}", 3 - ask.user);
+            let other = format!("%40username_{}", 1 - ask.user);
             let mentioned = words.iter().filter(|word| word.starts_with("%40")).count();
             assert_eq!(
                 mentioned,
