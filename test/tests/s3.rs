@@ -241,6 +241,17 @@ fn what_was_put_survives_the_kernel() {
     });
 }
 
+/// A put once made the directories first, and an object store has none to make.
+#[test]
+fn a_file_is_put_below_directories_that_a_store_does_not_know() {
+    on_each_store(async |machine, _| {
+        machine.ok(&["--realm", "a", "mkdir", "/s3/~local/shop"]).await;
+        let put = machine.cli_with(&["--realm", "a", "put", "-", "/s3/~local/shop/a/b/c"], b"object").await;
+        assert_eq!(put.code, 0, "{}", put.stderr);
+        assert_eq!(machine.ok(&["--realm", "a", "cat", "/s3/~local/shop/a/b/c"]).await, "object");
+    });
+}
+
 #[test]
 fn realms_do_not_see_the_objects_of_others() {
     story(async |machine| {

@@ -20,6 +20,11 @@ const BEGIN_MS: u64 = 1_577_836_800_000;
 /// Numbers in one millisecond; then the next one is begun early.
 const IN_MS: u64 = 1 << 20;
 
+/// When a number was given, in milliseconds since 1970.
+pub fn given_ms(number: i64) -> u64 {
+    BEGIN_MS + u64::try_from(number).unwrap_or(0) / IN_MS
+}
+
 /// Gives positive numbers, each greater than the one before: 43 bits of time, 20 of random beginnings and counting, so that two that
 /// give at the same time do not give the same.
 #[derive(Debug, Default)]
@@ -58,6 +63,7 @@ mod tests {
             last = next;
         }
         assert_eq!(last, 6 * IN_MS as i64);
+        assert_eq!(given_ms(last), BEGIN_MS + 6);
         assert!(numbers.next(u64::MAX / IN_MS, u64::MAX) > 0);
     }
 }

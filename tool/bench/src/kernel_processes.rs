@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// The programs that are the kernel. Launchers are processes of `jail`; a proc's process is of a program of its own.
-const PROGRAMS: [&str; 5] = ["sigmad", "named", "ux", "jail", "s3"];
+const PROGRAMS: [&str; 7] = ["sigmad", "named", "jail", "ux", "s3", "db", "mongo"];
 
 /// A process of a kernel, or of a proc of it.
 #[derive(Clone, Debug)]
@@ -38,7 +38,10 @@ pub fn procs(sigmad: u32, name: &str) -> Result<Vec<Process>> {
 }
 
 /// sigmad and all processes below it.
-fn family(sigmad: u32) -> Result<Vec<Process>> {
+///
+/// # Errors
+/// As [`of`].
+pub(crate) fn family(sigmad: u32) -> Result<Vec<Process>> {
     let parents: Vec<(u32, u32)> = fs::read_dir("/proc")
         .context("cannot read /proc")?
         .flatten()
@@ -60,6 +63,10 @@ fn family(sigmad: u32) -> Result<Vec<Process>> {
 }
 
 impl Process {
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     fn first_argument(&self) -> Option<String> {
         let words = fs::read(format!("/proc/{}/cmdline", self.pid)).ok()?;
         Some(String::from_utf8_lossy(words.split(|byte| *byte == 0).next()?).into_owned())

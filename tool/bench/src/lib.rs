@@ -21,5 +21,6 @@ mod random;
 pub mod report;
 pub mod rpc;
 pub mod sched;
+pub mod socialnet;
 pub mod start;
 mod steps;

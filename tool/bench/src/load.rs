@@ -18,13 +18,15 @@ pub mod tally;
 pub mod text;
 
 pub use asks::{DEFAULT_USERS, Kind, Mix};
-pub use drive::{Outcome, run};
+pub use drive::{Outcome, Posted, run};
 pub use report::report;
+pub(crate) use report::{plan, rows};
 pub use schedule::{Plan, STAIRCASE, STEP_TIME, Spacing, Step};
 pub use tally::{Failure, Tally};
 
 use anyhow::{Context, Result, ensure};
 use hyper::Uri;
+use hyper::body::Bytes;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -84,6 +86,11 @@ impl Server {
             tokio::net::lookup_host((name, port)).await.with_context(|| format!("look up {host}"))?;
         let address = found.next().with_context(|| format!("{host} has no address"))?;
         Ok(Self { address, host: format!("{host}:{port}"), path })
+    }
+
+    /// The body of one answer, by a connection of its own.
+    pub(crate) async fn get(&self, path: &str) -> Result<Bytes, connection::Error> {
+        connection::Connection::open(self).await?.exchange(self, path, None).await
     }
 }
 

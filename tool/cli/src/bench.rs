@@ -8,7 +8,7 @@ use crate::run::bundled;
 use anyhow::{Context as _, Result};
 use sigma_bench::image::Job;
 use sigma_bench::report::Report;
-use sigma_bench::{idle, image, isolation, mongo, ns, rpc, sched, start};
+use sigma_bench::{idle, image, isolation, mongo, ns, rpc, sched, socialnet, start};
 use sigmaos::{Sigma, proto};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +54,12 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
             let (sigma, kernel) = connect(context).await?;
             let job = mongo::Job { peer: beside("peer")?, count: *count };
             (mongo::run(&sigma, &kernel, &job).await?, *check)
+        }
+        Bench::Socialnet { port, scale, csv, check } => {
+            let kernel = context.kernel()?.kernel_status(proto::Empty {}).await?;
+            let programs = program("socialnet")?.parent().context("the program has no folder")?.to_owned();
+            let job = socialnet::Job { programs, port: *port, scale: *scale, csv: csv.clone() };
+            (socialnet::run(&kernel, &job).await?, *check)
         }
         Bench::Image { tasks, resizes, width, image, output, check } => {
             let (sigma, kernel) = connect(context).await?;

@@ -3,7 +3,8 @@
 use crate::context::Context;
 use crate::report;
 use anyhow::{Context as _, Result};
-use sigmaos::{File, proto};
+use sigmaos::rpc::Bytes;
+use sigmaos::{Code, File, proto};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncReadExt;
@@ -80,12 +81,17 @@ async fn copy_out(mut file: File, out: &mut impl Write, name: &str) -> Result<()
 }
 
 pub(crate) async fn put(context: &Context, file: &Path, path: &str) -> Result<()> {
-    let contents = contents_of(file).await?;
+    let contents = Bytes::from(contents_of(file).await?);
     let sigma = context.sigma().await?;
-    if let Some(directory) = sigmaos::Path::parse(path)?.parent() {
-        sigma.create_dir_all(directory.as_str()).await?;
+    let directory = sigmaos::Path::parse(path)?.parent();
+    match (sigma.put_file(path, contents.clone()).await, directory) {
+        // Made where it is missing alone: an object store has no directories to make.
+        (Err(error), Some(directory)) if error.code == Code::NotFound => {
+            sigma.create_dir_all(directory.as_str()).await?;
+            sigma.put_file(path, contents).await?;
+        }
+        (put, _) => drop(put?),
     }
-    sigma.put_file(path, contents).await?;
     Ok(())
 }
 

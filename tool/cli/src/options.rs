@@ -285,6 +285,24 @@ pub(crate) enum Bench {
         #[arg(long)]
         check: bool,
     },
+    /// The social network under the load of the thesis' Figure 4.5, in a realm of its own: latency, CPU, and the greatest scale that is borne
+    Socialnet {
+        /// A free TCP port of this machine for its front end
+        #[arg(long, default_value_t = 18080, value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+
+        /// Of the first staircase: times 600, 1200, 1800 and 900 requests a second
+        #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = load::parse_positive)]
+        scale: f64,
+
+        /// Write latency, throughput and CPU of each second of it to this file
+        #[arg(long, value_name = "FILE")]
+        csv: Option<PathBuf>,
+
+        /// Exit with 1 when a promise is not kept
+        #[arg(long)]
+        check: bool,
+    },
     /// The scheduler by itself: decisions a second, and how long a realm waits beside one that queues without end. Needs no kernel
     Sched {
         /// Exit with 1 when a promise is not kept

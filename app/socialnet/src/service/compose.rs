@@ -1,7 +1,7 @@
 //! Compose: processes new posts.
 
 use super::{invalid, serve as run, unknown};
-use crate::clock::now_ms;
+use crate::clock::given_ms;
 use crate::peer::Peer;
 use crate::proto::{
     Attachment, Compose, ComposeRequest, ComposeServer, Composed, DescribeRequest, FindRequest, HomeAdd,
@@ -96,7 +96,8 @@ impl Compose for Composer {
         )?;
         let mentioned: Vec<_> = mentions.iter().map(|person| person.id).collect();
         let user = creator.id;
-        let (creator, timestamp_ms) = (Some(creator), now_ms() as i64);
+        // Timelines are in the order of numbers, so times are, too; and sent again it is the same post.
+        let (creator, timestamp_ms) = (Some(creator), given_ms(id) as i64);
         let post = StoreRequest { id, creator, text, mentions, media, urls, timestamp_ms, r#type: post_type };
         let store = |posts: PostClient| {
             let post = post.clone();

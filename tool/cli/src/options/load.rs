@@ -14,7 +14,7 @@ pub(crate) struct Load {
     #[arg(long, default_value = "socialnet", value_parser = ["socialnet", "get"])]
     pub(crate) mix: String,
 
-    /// Users of the social network, username_1 and so on
+    /// Users of the social network, username_0 and so on
     #[arg(long, value_name = "N", default_value_t = DEFAULT_USERS, value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) users: u32,
 

@@ -1,0 +1,169 @@
+//! `sigma bench socialnet`: the social network under the load of the thesis' Figure 4.5, in a realm of its own with the embedded stores.
+//!
+//! First the staircase at one scale, with each answer checked: latency and CPU. Then shorter staircases at greater and
+//! greater scales, up to the first one that fails or whose 99th percentile is past [`SLOW`]. In the end every post that was
+//! acknowledged must be on its user's timeline.
+
+mod cpu;
+mod lost;
+
+use crate::load::{self, Load, Mix, Outcome, Plan, STAIRCASE, STEP_TIME, Server, Spacing};
+use crate::procs::read_all;
+use crate::promise::{SOCIALNET_LOST, SOCIALNET_SCALE};
+use crate::report::Report;
+use anyhow::{Context, Result, ensure};
+use cpu::Cores;
+use sigmaos::stub::AdminClient;
+use sigmaos::{Code, ProcSpec, Realm, Sigma, proto};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The realm, which is made and removed.
+const REALM: &str = "bench-socialnet";
+
+/// A scale at which requests at this quantile take so long is too great.
+const SLOW: Duration = Duration::from_millis(50);
+const QUANTILE: f64 = 0.99;
+
+/// From one scale that was borne to the next that is tried, and how long each of its steps takes.
+const GROWTH: f64 = 1.25;
+const SEARCH_STEP: Duration = Duration::from_secs(2);
+
+/// Where the search ends all the same.
+const GREATEST: f64 = 16.0;
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The programs `socialnet` and `cache-shard`.
+    pub programs: PathBuf,
+    /// A free TCP port of this machine.
+    pub port: u16,
+    /// Of the first staircase.
+    pub scale: f64,
+    /// Where latency, throughput and CPU by second go.
+    pub csv: Option<PathBuf>,
+}
+
+/// Runs it on the kernel that runs.
+///
+/// # Errors
+/// Where a part fails, saying which. What the load finds is part of the report.
+pub async fn run(kernel: &proto::KernelInfo, job: &Job) -> Result<Report> {
+    let state = Path::new(&kernel.state_dir);
+    let admin = AdminClient(Sigma::connect(state, None)?.kernel().clone());
+    remove(&admin).await?;
+    admin.realm_create(request()).await?;
+    let measured = measure(state, &admin, kernel, job).await;
+    remove(&admin).await?;
+    measured
+}
+
+fn request() -> proto::RealmRequest {
+    proto::RealmRequest { name: REALM.to_owned() }
+}
+
+/// Removes the realm, which a run that was interrupted may have left.
+async fn remove(admin: &AdminClient) -> Result<()> {
+    match admin.realm_remove(request()).await {
+        Err(error) if error.code != Code::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+async fn measure(state: &Path, admin: &AdminClient, kernel: &proto::KernelInfo, job: &Job) -> Result<Report> {
+    let port = ("publish.ports".to_owned(), job.port.to_string());
+    admin.realm_set(proto::RealmSetRequest { name: REALM.to_owned(), settings: [port].into() }).await?;
+    let sigma = Sigma::connect(state, Some(&Realm::parse(REALM)?))?;
+    start(&sigma, job).await?;
+    let server = Server::find(&format!("http://127.0.0.1:{}", job.port)).await?;
+    let mut report = Report::new("socialnet");
+    report.kernel(kernel);
+    let (mut posts, mut seed) = (Vec::new(), 1);
+
+    let full = described(&server, job.scale, STEP_TIME, seed);
+    report.environment("staircase", load::plan(&full));
+    let cores = Cores::follow(kernel.os_pid);
+    let outcome = load::run(&full).await?;
+    let cores = cores.finish()?;
+    if let Some(csv) = &job.csv {
+        let text = outcome.tally.csv(&full.plan, &[("cores", &cores)]);
+        std::fs::write(csv, text).with_context(|| format!("write {}", csv.display()))?;
+    }
+    figure_4_6(&mut report, &outcome, &cores);
+    load::rows(&mut report, &outcome);
+    posts.extend(outcome.posts.iter().copied());
+
+    let (mut borne, mut scale) = (if bears(&outcome) { job.scale } else { 0.0 }, job.scale);
+    while scale < GREATEST {
+        seed += 1;
+        // Where the first one was too much, smaller ones are tried.
+        scale = if borne > 0.0 { scale * GROWTH } else { scale / GROWTH };
+        let outcome = load::run(&described(&server, scale, SEARCH_STEP, seed)).await?;
+        posts.extend(outcome.posts.iter().copied());
+        let (bears, found) = (bears(&outcome), borne > 0.0);
+        let p99 = outcome.tally.latency.value_at_quantile(QUANTILE) as f64 / 1e6;
+        report.row(format!("scale {scale:.2}: p99"), p99, "ms");
+        report.row(format!("scale {scale:.2}: failed"), outcome.tally.failed_requests() as f64, "");
+        if bears {
+            borne = scale;
+        }
+        if bears != found || scale < 0.1 {
+            break;
+        }
+    }
+    report.promise(SOCIALNET_SCALE, borne);
+    let acknowledged = posts.iter().filter(|post| post.acknowledged).count();
+    report.row("posts that were acknowledged", acknowledged as f64, "");
+    report.promise(SOCIALNET_LOST, lost::count(&server, &posts).await? as f64);
+    Ok(report)
+}
+
+/// Starts the network, and makes the users of the thesis who follow each other.
+async fn start(sigma: &Sigma, job: &Job) -> Result<()> {
+    for program in ["socialnet", "cache-shard"] {
+        let path = job.programs.join(program);
+        let contents = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        sigma.put_file(&format!("/bin/{program}"), contents).await?;
+    }
+    let port = job.port.to_string();
+    // Hashing passwords is not what is measured.
+    for words in [vec!["up", "--port", &port, "--password-cost", "cheap"], vec!["seed"]] {
+        let spec = ProcSpec::new("/bin/socialnet")?.args(words.iter().map(|word| (*word).to_owned()));
+        let request = proto::SpawnRequest { spec: Some(spec.into()), follow: true, input: false };
+        let pid = sigma.spawn_with(request).await?;
+        let said = read_all(sigma, pid, true).await?;
+        let status = sigma.wait_exit(pid).await?;
+        ensure!(status.is_ok(), "socialnet {} ended with {status}\n{said}", words.join(" "));
+    }
+    Ok(())
+}
+
+fn described(server: &Server, scale: f64, step: Duration, seed: u64) -> Load {
+    Load {
+        servers: vec![server.clone()],
+        plan: Plan { steps: Plan::steps(&STAIRCASE, scale, step), spacing: Spacing::Poisson, seed },
+        mix: Mix::SocialNetwork { users: load::DEFAULT_USERS },
+        connections: load::DEFAULT_CONNECTIONS,
+        timeout: load::DEFAULT_TIMEOUT,
+        check: true,
+    }
+}
+
+/// Whether all was answered rightly and soon.
+fn bears(outcome: &Outcome) -> bool {
+    let slow = outcome.tally.latency.value_at_quantile(QUANTILE) >= SLOW.as_nanos() as u64;
+    outcome.tally.failed_requests() == 0 && !slow
+}
+
+/// The columns of the thesis' Figure 4.6, beside its own.
+fn figure_4_6(report: &mut Report, outcome: &Outcome, cores: &[f64]) {
+    let latency = &outcome.tally.latency;
+    report.row("mean latency (thesis: 4.36, Kubernetes 10.33)", latency.mean() / 1e6, "ms");
+    let p99 = latency.value_at_quantile(QUANTILE) as f64 / 1e6;
+    report.row("99 % tail latency (thesis: 40.84, Kubernetes 84.08)", p99, "ms");
+    let peak = cores.iter().copied().fold(0.0, f64::max);
+    report.row("peak CPU of kernel, procs and proxies (thesis: 8.36, Kubernetes 11.62)", peak, "cores");
+    let used: f64 = cores.iter().sum();
+    report.row("requests for each core and second", outcome.tally.answers() as f64 / used, "");
+}
