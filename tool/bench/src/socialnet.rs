@@ -43,6 +43,10 @@ pub struct Job {
     pub scale: f64,
     /// Where latency, throughput and CPU by second go.
     pub csv: Option<PathBuf>,
+    /// Whether greater and greater scales are tried after it.
+    pub search: bool,
+    /// Whether the network is left running, for people.
+    pub keep: bool,
 }
 
 /// Runs it on the kernel that runs.
@@ -55,7 +59,10 @@ pub async fn run(kernel: &proto::KernelInfo, job: &Job) -> Result<Report> {
     remove(&admin).await?;
     admin.realm_create(request()).await?;
     let measured = measure(state, &admin, kernel, job).await;
-    remove(&admin).await?;
+    match job.keep && measured.is_ok() {
+        true => eprintln!("the social network stays at http://localhost:{}/, in realm {REALM}", job.port),
+        false => remove(&admin).await?,
+    }
     measured
 }
 
@@ -95,7 +102,7 @@ async fn measure(state: &Path, admin: &AdminClient, kernel: &proto::KernelInfo, 
     posts.extend(outcome.posts.iter().copied());
 
     let (mut borne, mut scale) = (if bears(&outcome) { job.scale } else { 0.0 }, job.scale);
-    while scale < GREATEST {
+    while job.search && scale < GREATEST {
         seed += 1;
         // Where the first one was too much, smaller ones are tried.
         scale = if borne > 0.0 { scale * GROWTH } else { scale / GROWTH };
@@ -112,7 +119,9 @@ async fn measure(state: &Path, admin: &AdminClient, kernel: &proto::KernelInfo, 
             break;
         }
     }
-    report.promise(SOCIALNET_SCALE, borne);
+    if job.search {
+        report.promise(SOCIALNET_SCALE, borne);
+    }
     let acknowledged = posts.iter().filter(|post| post.acknowledged).count();
     report.row("posts that were acknowledged", acknowledged as f64, "");
     report.promise(SOCIALNET_LOST, lost::count(&server, &posts).await? as f64);

@@ -55,10 +55,11 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
             let job = mongo::Job { peer: beside("peer")?, count: *count };
             (mongo::run(&sigma, &kernel, &job).await?, *check)
         }
-        Bench::Socialnet { port, scale, csv, check } => {
+        Bench::Socialnet { port, scale, csv, once, keep, check } => {
             let kernel = context.kernel()?.kernel_status(proto::Empty {}).await?;
             let programs = program("socialnet")?.parent().context("the program has no folder")?.to_owned();
-            let job = socialnet::Job { programs, port: *port, scale: *scale, csv: csv.clone() };
+            let (csv, search) = (csv.clone(), !once);
+            let job = socialnet::Job { programs, port: *port, scale: *scale, csv, search, keep: *keep };
             (socialnet::run(&kernel, &job).await?, *check)
         }
         Bench::Image { tasks, resizes, width, image, output, check } => {

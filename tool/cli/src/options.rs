@@ -299,6 +299,14 @@ pub(crate) enum Bench {
         #[arg(long, value_name = "FILE")]
         csv: Option<PathBuf>,
 
+        /// Do not look for the greatest scale
+        #[arg(long)]
+        once: bool,
+
+        /// Leave the network running in the end, for people
+        #[arg(long)]
+        keep: bool,
+
         /// Exit with 1 when a promise is not kept
         #[arg(long)]
         check: bool,

@@ -1,5 +1,6 @@
 //! `cargo xtask demo`: a whole life of a small cloud. Boots a kernel in a temporary folder, resizes pictures with
-//! one best-effort proc each, shows how their starts went, and shuts down; also after Ctrl-C, at any time.
+//! one best-effort proc each, shows how their starts went, runs the social network in a second realm under the load of the thesis, and
+//! shuts down; also after Ctrl-C, at any time.
 
 mod interrupt;
 mod sigma;
@@ -12,6 +13,9 @@ use sigma::Sigma;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The load of the social network that a core bears with ease.
+const SCALE_OF_A_CORE: f64 = 0.25;
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -27,7 +31,13 @@ pub(crate) struct Options {
     /// The width of the results, in pixels
     #[arg(long, value_name = "PIXELS", default_value_t = 800, value_parser = clap::value_parser!(u32).range(1..))]
     width: u32,
-    /// Keep the kernel's state directory, with its logs
+    /// A free TCP port of this machine for the social network
+    #[arg(long, value_name = "PORT", default_value_t = 8080, value_parser = clap::value_parser!(u16).range(1..))]
+    port: u16,
+    /// The load of the social network: times 600, 1200, 1800 and 900 requests a second; a quarter for each core if not given, at most 1
+    #[arg(long, value_name = "FACTOR")]
+    scale: Option<f64>,
+    /// Leave it all running in the end, with the social network for people
     #[arg(long)]
     keep: bool,
 }
@@ -42,15 +52,27 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let interrupt = Interrupt::install()?;
     let mut folder =
         tempfile::Builder::new().prefix("sigma-demo-").tempdir().context("making a temporary folder")?;
-    if options.keep {
-        folder.disable_cleanup(true);
-        eprintln!("The state directory is kept: {}", folder.path().display());
-    }
     let results = workspace.target.join("demo");
     let sigma = Sigma::new(dist.join("bin/sigma"), folder.path().join("state"), &interrupt);
     sigma.up()?;
     sigma.run(&job(options, image.as_deref(), &results))?;
+    sigma.run(&network(options))?;
+    if options.keep {
+        folder.disable_cleanup(true);
+        return sigma.leave();
+    }
     sigma.down()
+}
+
+/// The social network in a realm of its own: its users, the staircase, Figure 4.6's columns.
+fn network(options: &Options) -> Vec<OsString> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let scale = options.scale.unwrap_or((cores as f64 * SCALE_OF_A_CORE).min(1.0));
+    let mut arguments: Vec<OsString> = ["bench", "socialnet", "--once", "--check"].map(OsString::from).into();
+    arguments.extend(["--port".into(), options.port.to_string().into()]);
+    arguments.extend(["--scale".into(), scale.to_string().into()]);
+    arguments.extend(options.keep.then(|| "--keep".into()));
+    arguments
 }
 
 /// The job beside one plain process that does the same: the bar, the ratio, the steps of the starts, the pictures.

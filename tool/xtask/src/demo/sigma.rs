@@ -46,6 +46,17 @@ impl Sigma {
         self.undisturbed("down", &Interrupt::default())
     }
 
+    /// Leaves it running, and says how it is ended.
+    pub(super) fn leave(&self) -> Result<()> {
+        self.up.set(false);
+        eprintln!(
+            "The kernel runs on; end it with: {} --state {} down",
+            self.program.display(),
+            self.state.display()
+        );
+        Ok(())
+    }
+
     /// Runs a command, which writes to our own output. Ctrl-C reaches it, too, since it is of our process group; it
     /// gets some time to end by itself.
     pub(super) fn run(&self, arguments: &[impl AsRef<OsStr>]) -> Result<()> {
