@@ -10,6 +10,7 @@ mod example;
 pub mod followed;
 pub mod history;
 pub mod host;
+mod introduced;
 mod machine;
 pub mod outside;
 mod python;
@@ -19,6 +20,7 @@ mod tenant;
 
 pub use compile::compiled;
 pub use example::example;
+pub use introduced::introduced;
 pub use machine::{Machine, Said};
 pub use python::{python, script};
 pub use story::{eventually, story, story_with, within};

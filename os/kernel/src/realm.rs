@@ -320,7 +320,7 @@ impl Tenant {
     /// # Errors
     /// `Busy` where it cannot be started.
     pub(crate) fn proxy(&self, kernel: &Kernel, proxy: Proxy) -> Result<Arc<Server>> {
-        self.proxies.get(kernel, proxy, &self.settings())
+        self.proxies.get(kernel, proxy, || self.settings())
     }
 
     /// Tells what runs for the realm to end.

@@ -2,12 +2,12 @@
 
 use crate::pipe;
 use crate::server::Server;
-use crate::tree::{Access, Action, Caller, Fence, Id, New, Reply, Tree};
+use crate::tree::{Access, Action, Caller, Id, New, Reply, Tree};
 use crate::watch::Watching;
-use sigma_abi::limits::{MAX_FENCES, MAX_PAYLOAD};
+use sigma_abi::limits::MAX_PAYLOAD;
 use sigma_abi::{Code, Error, Path, Pid, Result, proto};
 use sigmaos::rpc::{Request, Response};
-use sigmaos::serve::Handles;
+use sigmaos::serve::{Handles, parse_fences};
 use sigmaos::stub::{NamedControl, Namespace};
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ impl Session {
         stamp: Option<proto::Stamp>,
         action: Action,
     ) -> Result<Reply> {
-        self.server.apply(self.by()?, parse_fences(fences)?, stamp.as_ref(), action).await
+        self.server.apply(self.by()?, parse_fences(&fences)?, stamp.as_ref(), action).await
     }
 
     fn kernel_only(&self) -> Result<()> {
@@ -101,7 +101,7 @@ impl Session {
             Reply::Entry { id, .. } => tree.pin(*id).is_ok().then(|| self.pinned(*id)),
             Reply::Done => None,
         };
-        let fences = parse_fences(fences)?;
+        let fences = parse_fences(&fences)?;
         let (reply, held) = self.server.apply_and(self.by()?, fences, stamp.as_ref(), action, hold).await?;
         Ok((entry(reply)?, held))
     }
@@ -145,14 +145,6 @@ fn entry(reply: Reply) -> Result<proto::Stat> {
         Reply::Entry { stat, .. } => Ok(stat),
         Reply::Done => Err(Error::new(Code::Invalid, "the number of this change was used by another one")),
     }
-}
-
-fn parse_fences(fences: Vec<proto::Fence>) -> Result<Vec<Fence>> {
-    if fences.len() > MAX_FENCES {
-        let text = format!("a change rests on {} elections: at most {MAX_FENCES} are allowed", fences.len());
-        return Err(Error::new(Code::TooLarge, text));
-    }
-    fences.into_iter().map(|fence| Ok((Path::parse(&fence.path)?, fence.epoch))).collect()
 }
 
 fn not_a(what: &str) -> Error {

@@ -9,7 +9,7 @@ use crate::wire::{BusyPoll, Connection, Greeter, Session, read_hello};
 use crate::{Code, Error, Path, Result, proto, rpc};
 use bounds::{Bounded, Places};
 use sigma_abi::frame::{Frame, Kind};
-use sigma_abi::limits::{MAX_HANDLES, MAX_SERVER_IN_FLIGHT};
+use sigma_abi::limits::{MAX_FENCES, MAX_HANDLES, MAX_SERVER_IN_FLIGHT};
 use slab::Slab;
 use std::collections::HashMap;
 use std::fmt;
@@ -61,6 +61,18 @@ impl Session for Services {
 pub fn take_notice(mut answer: Answer) {
     let waker = std::task::Waker::noop();
     let _ = answer.as_mut().poll(&mut std::task::Context::from_waker(waker));
+}
+
+/// The elections that a change rests on: the fenced path of each, and its epoch.
+///
+/// # Errors
+/// `TooLarge` past [`MAX_FENCES`]; `Invalid` for what is no path.
+pub fn parse_fences(fences: &[proto::Fence]) -> Result<Vec<(Path, u64)>> {
+    if fences.len() > MAX_FENCES {
+        let text = format!("a change rests on {} elections: at most {MAX_FENCES} are allowed", fences.len());
+        return Err(Error::new(Code::TooLarge, text));
+    }
+    fences.iter().map(|fence| Ok((Path::parse(&fence.path)?, fence.epoch))).collect()
 }
 
 /// Refuses a change that rests on an election, at a server that does not know who was elected: to carry it out could undo what a

@@ -4,7 +4,7 @@
 //! has not heard of. What it knows it may forget: the next change asks. So from the first change of a leader on, those before
 //! are shut out here; and while a change is carried out, nothing newer is learnt.
 
-use sigmaos::limits::MAX_FENCES;
+use sigmaos::serve::parse_fences;
 use sigmaos::stub::ElectionsClient;
 use sigmaos::{Code, Error, Path, Result, Sigma, proto};
 use std::collections::BTreeMap;
@@ -92,23 +92,13 @@ impl Fences {
 
     /// The elections that concern a change, for the paths that they fence.
     fn concerning(&self, fences: &[proto::Fence], paths: &[&Path], below: bool) -> Result<Vec<(Path, u64)>> {
-        if fences.len() > MAX_FENCES {
-            let text =
-                format!("a change rests on {} elections: at most {MAX_FENCES} are allowed", fences.len());
-            return Err(Error::new(Code::TooLarge, text));
-        }
+        let mut fences = parse_fences(fences)?;
         let paths = paths.iter().map(|path| self.mount.append(path)).collect::<Result<Vec<_>>>()?;
         let concerns = |fence: &Path| {
             paths.iter().any(|path| path.below(fence).is_some() || (below && fence.below(path).is_some()))
         };
-        let mut concerning = Vec::new();
-        for fence in fences {
-            let path = Path::parse(&fence.path)?;
-            if concerns(&path) {
-                concerning.push((path, fence.epoch));
-            }
-        }
-        Ok(concerning)
+        fences.retain(|(fence, _)| concerns(fence));
+        Ok(fences)
     }
 }
 
@@ -135,6 +125,7 @@ fn not_known<'a>(known: &Known, fences: &'a [(Path, u64)]) -> Result<Option<&'a 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sigmaos::limits::MAX_FENCES;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 

@@ -9,11 +9,13 @@
 //! - Before the first connection the process has taken from itself all files but its directory, and all of TCP but the
 //!   ports of its outside system; see [`Outside`].
 
+mod aside;
 mod fences;
 mod room;
 mod sandbox;
 mod settings;
 
+pub use aside::aside;
 pub use fences::{Fences, Held};
 pub use room::Room;
 pub use sandbox::Outside;

@@ -28,14 +28,3 @@ impl<T> Drop for Task<T> {
         self.0.abort();
     }
 }
-
-/// Runs `work` on a thread for what waits for the disk.
-///
-/// # Errors
-/// Its own.
-pub(crate) async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| {
-        Err(Error::new(Code::Internal, format!("work on another thread ended: {error}")))
-    })
-}

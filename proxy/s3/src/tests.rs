@@ -1,14 +1,13 @@
 use crate::bounds::{Bounds, MEMORY};
 use crate::embedded::{Ask, Embedded};
 use crate::session::Session;
-use sigmaos::rpc::{Bytes, Device};
+use sigma_test::introduced;
+use sigmaos::rpc::Bytes;
 use sigmaos::serve::Services;
 use sigmaos::stub::{NamespaceClient, NamespaceServer};
-use sigmaos::wire::{Connection, Session as WireSession, hello, read_hello};
 use sigmaos::{Code, Error, Result, proto};
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio::net::UnixStream;
 
 mod bounds;
 mod entries;
@@ -110,28 +109,8 @@ fn room(bytes: u64) -> Ask {
 }
 
 fn connect(session: Session<Embedded>) -> NamespaceClient {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let session: Arc<dyn WireSession> =
-        Arc::new(Services::new(Arc::default(), vec![Box::new(NamespaceServer(Arc::new(session)))]));
-    let (serving, driver) = Connection::new(
-        theirs,
-        false,
-        Box::new(move |frame| {
-            read_hello(frame)?;
-            Ok(session)
-        }),
-    );
-    // In SigmaOS it is the kernel that greets both sides.
-    serving.send(hello(None), Vec::new()).unwrap();
-    tokio::spawn(async move {
-        driver.await;
-        drop(serving);
-    });
-    let nothing = || Arc::new(Services::new(Arc::default(), Vec::new())) as Arc<dyn WireSession>;
-    let (calling, driver) = Connection::new(ours, false, Box::new(move |_| Ok(nothing())));
-    tokio::spawn(driver);
-    calling.send(hello(None), Vec::new()).unwrap();
-    NamespaceClient(Device::new(calling))
+    let services = Services::new(Arc::default(), vec![Box::new(NamespaceServer(Arc::new(session)))]);
+    NamespaceClient(introduced(Arc::new(services)))
 }
 
 fn request(path: &str) -> proto::PathRequest {

@@ -11,7 +11,7 @@ use crate::open::Open;
 use crate::root::Root;
 use rustix::fs::readlinkat;
 use rustix::io::Errno;
-use sigma_proxy::Fences;
+use sigma_proxy::{Fences, aside};
 use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::rpc::{Bytes, Request, Response};
 use sigmaos::serve::Handles;
@@ -270,10 +270,4 @@ async fn by_size<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     if bytes <= INLINE { work() } else { aside(work).await }
-}
-
-/// Runs `work` on another thread.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::new(Code::Internal, format!("work on another thread ended: {error}")))?
 }

@@ -2,15 +2,14 @@ use crate::account::{Ask, ENTRY};
 use crate::root::{DRAFTS, Root};
 use crate::server::Server;
 use sigma_proxy::Fences;
-use sigmaos::rpc::{Bytes, Device};
-use sigmaos::serve::{Accept, Services};
+use sigma_test::introduced;
+use sigmaos::rpc::Bytes;
+use sigmaos::serve::Accept;
 use sigmaos::stub::NamespaceClient;
-use sigmaos::wire::{Connection, Session, hello, read_hello};
 use sigmaos::{Code, Path, Result, proto};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
-use tokio::net::UnixStream;
 
 mod account;
 mod bounds;
@@ -124,27 +123,7 @@ fn room(bytes: u64) -> Ask {
 }
 
 fn connect(server: &Server) -> NamespaceClient {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let session = server.accept(Arc::default());
-    let (serving, driver) = Connection::new(
-        theirs,
-        false,
-        Box::new(move |frame| {
-            read_hello(frame)?;
-            Ok(session)
-        }),
-    );
-    // In SigmaOS it is the kernel that greets both sides.
-    serving.send(hello(None), Vec::new()).unwrap();
-    tokio::spawn(async move {
-        driver.await;
-        drop(serving);
-    });
-    let nothing = || Arc::new(Services::new(Arc::default(), Vec::new())) as Arc<dyn Session>;
-    let (calling, driver) = Connection::new(ours, false, Box::new(move |_| Ok(nothing())));
-    tokio::spawn(driver);
-    calling.send(hello(None), Vec::new()).unwrap();
-    NamespaceClient(Device::new(calling))
+    NamespaceClient(introduced(server.accept(Arc::default())))
 }
 
 fn request(path: &str) -> proto::PathRequest {

@@ -18,6 +18,7 @@ pub mod pin;
 mod procs;
 pub mod promise;
 mod random;
+mod realm;
 pub mod report;
 pub mod rpc;
 pub mod sched;

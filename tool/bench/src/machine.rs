@@ -1,5 +1,6 @@
 //! A kernel that a benchmark boots, in a state directory that goes with it.
 
+use crate::realm;
 use anyhow::{Context, Result, ensure};
 use sigmaos::stub::AdminClient;
 use sigmaos::{Realm, Sigma, proto};
@@ -35,12 +36,12 @@ impl Machine {
 
     /// A client of a realm, which is made.
     pub(crate) async fn realm(&self, name: &str) -> Result<Sigma> {
-        self.operator()?.realm_create(proto::RealmRequest { name: name.to_owned() }).await?;
+        self.operator()?.realm_create(realm::named(name)).await?;
         Ok(Sigma::connect(self.state.path(), Some(&Realm::parse(name)?))?)
     }
 
     fn operator(&self) -> Result<AdminClient> {
-        Ok(AdminClient(Sigma::connect(self.state.path(), None)?.kernel().clone()))
+        realm::operator(self.state.path())
     }
 }
 

@@ -10,11 +10,12 @@ mod lost;
 use crate::load::{self, Load, Mix, Outcome, Plan, STAIRCASE, STEP_TIME, Server, Spacing};
 use crate::procs::read_all;
 use crate::promise::{SOCIALNET_LOST, SOCIALNET_SCALE};
+use crate::realm;
 use crate::report::Report;
 use anyhow::{Context, Result, ensure};
 use cpu::Cores;
 use sigmaos::stub::AdminClient;
-use sigmaos::{Code, ProcSpec, Realm, Sigma, proto};
+use sigmaos::{ProcSpec, Realm, Sigma, proto};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,27 +56,15 @@ pub struct Job {
 /// Where a part fails, saying which. What the load finds is part of the report.
 pub async fn run(kernel: &proto::KernelInfo, job: &Job) -> Result<Report> {
     let state = Path::new(&kernel.state_dir);
-    let admin = AdminClient(Sigma::connect(state, None)?.kernel().clone());
-    remove(&admin).await?;
-    admin.realm_create(request()).await?;
+    let admin = realm::operator(state)?;
+    realm::remove(&admin, REALM).await?;
+    admin.realm_create(realm::named(REALM)).await?;
     let measured = measure(state, &admin, kernel, job).await;
     match job.keep && measured.is_ok() {
         true => eprintln!("the social network stays at http://localhost:{}/, in realm {REALM}", job.port),
-        false => remove(&admin).await?,
+        false => realm::remove(&admin, REALM).await?,
     }
     measured
-}
-
-fn request() -> proto::RealmRequest {
-    proto::RealmRequest { name: REALM.to_owned() }
-}
-
-/// Removes the realm, which a run that was interrupted may have left.
-async fn remove(admin: &AdminClient) -> Result<()> {
-    match admin.realm_remove(request()).await {
-        Err(error) if error.code != Code::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 async fn measure(state: &Path, admin: &AdminClient, kernel: &proto::KernelInfo, job: &Job) -> Result<Report> {

@@ -88,16 +88,21 @@ impl Proxies {
         Self { realm, dir, disk, root, running: Mutex::default() }
     }
 
-    /// The proxy, started at first use.
+    /// The proxy, started at first use with the `settings` of then.
     ///
     /// # Errors
     /// `Busy` where it cannot be started. Whether it serves says its door.
-    pub(super) fn get(&self, kernel: &Kernel, proxy: Proxy, settings: &Settings) -> Result<Arc<Server>> {
+    pub(super) fn get(
+        &self,
+        kernel: &Kernel,
+        proxy: Proxy,
+        settings: impl FnOnce() -> Settings,
+    ) -> Result<Arc<Server>> {
         let mut running = self.lock();
         if let Some(server) = running.get(&proxy) {
             return Ok(Arc::clone(server));
         }
-        let program = self.program(kernel, proxy, settings).map_err(|error| {
+        let program = self.program(kernel, proxy, &settings()).map_err(|error| {
             Error::new(
                 Code::Busy,
                 format!("cannot start {} of realm {}: {error:#}", proxy.name(), self.realm),

@@ -2,10 +2,10 @@
 
 use super::{Bench, NOOP, Times, once};
 use crate::promise::FIRST_START;
+use crate::realm;
 use crate::report::{Report, histogram, ms};
 use anyhow::Result;
-use sigmaos::stub::AdminClient;
-use sigmaos::{Code, Realm, Sigma, proto};
+use sigmaos::{Realm, Sigma};
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,19 +13,14 @@ const ROUNDS: usize = 20;
 
 pub(super) async fn run(bench: &Bench<'_>, noop: &[u8], report: &mut Report) -> Result<()> {
     let state = Path::new(&bench.kernel.state_dir);
-    let admin = AdminClient(Sigma::connect(state, None)?.kernel().clone());
+    let admin = realm::operator(state)?;
     let (mut create, mut upload, mut all, mut times) =
         (histogram()?, histogram()?, histogram()?, Times::new()?);
     for round in 0..ROUNDS {
         let name = format!("bench-first-{round}");
-        let request = || proto::RealmRequest { name: name.clone() };
-        // What a run that was interrupted left.
-        match admin.realm_remove(request()).await {
-            Err(error) if error.code != Code::NotFound => return Err(error.into()),
-            _ => {}
-        }
+        realm::remove(&admin, &name).await?;
         let begun = Instant::now();
-        admin.realm_create(request()).await?;
+        admin.realm_create(realm::named(&name)).await?;
         create.record(begun.elapsed().as_nanos() as u64)?;
         let sigma = Sigma::connect(state, Some(&Realm::parse(&name)?))?;
         let put = Instant::now();
@@ -35,7 +30,7 @@ pub(super) async fn run(bench: &Bench<'_>, noop: &[u8], report: &mut Report) -> 
         let start = once(&sigma, NOOP).await?;
         all.record((spawned + start.started).as_nanos() as u64)?;
         times.record(&sigma, &start).await?;
-        admin.realm_remove(request()).await?;
+        admin.realm_remove(realm::named(&name)).await?;
     }
     report.quantiles("first in a realm: making the realm", &create);
     report.quantiles("first in a realm: upload of the program", &upload);

@@ -1,0 +1,31 @@
+//! A server's session and a client of it, without a kernel.
+
+use sigmaos::rpc::Device;
+use sigmaos::serve::Services;
+use sigmaos::wire::{Connection, Session, hello, read_hello};
+use std::sync::Arc;
+use tokio::net::UnixStream;
+
+/// A client at the other end of a socket pair from `session`.
+pub fn introduced(session: Arc<dyn Session>) -> Device {
+    let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+    let (serving, driver) = Connection::new(
+        theirs,
+        false,
+        Box::new(move |frame| {
+            read_hello(frame)?;
+            Ok(session)
+        }),
+    );
+    // In SigmaOS it is the kernel that greets both sides.
+    serving.send(hello(None), Vec::new()).expect("a connection that is new");
+    tokio::spawn(async move {
+        driver.await;
+        drop(serving);
+    });
+    let nothing = || Arc::new(Services::new(Arc::default(), Vec::new())) as Arc<dyn Session>;
+    let (calling, driver) = Connection::new(ours, false, Box::new(move |_| Ok(nothing())));
+    tokio::spawn(driver);
+    calling.send(hello(None), Vec::new()).expect("a connection that is new");
+    Device::new(calling)
+}
