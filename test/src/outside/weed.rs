@@ -59,6 +59,8 @@ impl Weed {
             "-filer",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
+            // One that was killed elects itself anew; with the default of 10 s that takes up to 22 s.
+            "-master.electionTimeout=1s",
         ];
         let small = ["-master.volumeSizeLimitMB=64", "-volume.max=100", "-volume.minFreeSpace=1"];
         words.extend(fixed.into_iter().chain(small).map(str::to_owned));
