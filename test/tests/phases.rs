@@ -44,7 +44,8 @@ fn tells_why(start: Option<Error>, status: &Status) {
 /// Lets others wait, brings a proc to its end by `end`, and checks that they hear `status`, as those do who ask afterwards.
 async fn ends(machine: &Machine, pid: Pid, started: bool, status: &Status, end: impl AsyncFnOnce(&Tenant)) {
     let tenant = machine.realm("a").await;
-    let waiters = [Waiter::begins(tenant.sigma.clone(), pid).await, Waiter::begins(machine.client("a"), pid).await];
+    let waiters =
+        [Waiter::begins(tenant.sigma.clone(), pid).await, Waiter::begins(machine.client("a"), pid).await];
     end(&tenant).await;
     let late = Waiter(tokio::spawn({
         let sigma = machine.client("a");
@@ -122,7 +123,11 @@ fn one_that_is_due_for_a_launcher() {
             let reserved = machine.status().await["memory_reserved_bytes"].as_u64().unwrap();
             killed(machine, due, false, Status::killed("while it was starting")).await;
             let now = machine.status().await["memory_reserved_bytes"].as_u64().unwrap();
-            assert_eq!(reserved - now, spec.memory_bytes, "what it held is free, while the jail still stands");
+            assert_eq!(
+                reserved - now,
+                spec.memory_bytes,
+                "what it held is free, while the jail still stands"
+            );
             host::signal(jail, Signal::CONT);
             launched.push(next);
             for pid in launched {

@@ -45,7 +45,9 @@ pub(crate) fn inspect(file: &[u8]) -> Result<Program> {
     }
     // Past 65,534 the number is somewhere else, where Linux does not look.
     if header.e_phnum(endian) > MAX_SEGMENTS {
-        return refuse(format!("a program with more than {MAX_SEGMENTS} program headers, the most that Linux executes"));
+        return refuse(format!(
+            "a program with more than {MAX_SEGMENTS} program headers, the most that Linux executes"
+        ));
     }
     let segments = header.program_headers(endian, file).map_err(truncated)?;
     if segments.is_empty() {
@@ -104,7 +106,9 @@ mod tests {
         let mut foreign = program.clone();
         foreign[18..20].copy_from_slice(&EM_AARCH64.0.to_le_bytes());
         refused(&foreign, "aarch64");
-        for (kind, said) in [(0u16, "no program"), (1, "object file"), (4, "core dump"), (0xfe00, "no program")] {
+        for (kind, said) in
+            [(0u16, "no program"), (1, "object file"), (4, "core dump"), (0xfe00, "no program")]
+        {
             let mut other = program.clone();
             other[16..18].copy_from_slice(&kind.to_le_bytes());
             refused(&other, said);
