@@ -21,6 +21,7 @@ mod random;
 mod realm;
 pub mod report;
 pub mod rpc;
+pub mod s3;
 pub mod sched;
 pub mod socialnet;
 pub mod start;

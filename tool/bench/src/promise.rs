@@ -57,6 +57,10 @@ const fn at_least(name: &'static str, bound: f64) -> Promise {
     Promise { name, bound: Bound::AtLeast(bound), unit: "x" }
 }
 
+const fn past(name: &'static str, bound: f64) -> Promise {
+    Promise { name, bound: Bound::AtMost(bound), unit: "us" }
+}
+
 /// A warm start of an SDK proc with every layer of the sandbox, beside vfork, exec, exit and wait of a tiny program.
 pub const WARM_START: Promise = at_most("warm start p50 / floor p50", 8.0);
 
@@ -151,6 +155,21 @@ pub const MONGO_FIND: Promise = at_least("finds by id / gets at named, 64 in fli
 /// Durable upserts there with 64 in flight, beside one block after the other made durable on the same disk.
 pub const MONGO_WRITES: Promise = at_least("durable upserts, 64 in flight / fdatasync, one at a time", 2.0);
 
+/// An object of 1 KiB read through `/s3`: how much longer that takes than by a bare client of the same server.
+pub const S3_GET: Promise = past("read of 1 KiB p50, past the bare client", 100.0);
+
+/// The same, written.
+pub const S3_PUT: Promise = past("write of 1 KiB p50, past the bare client", 100.0);
+
+/// Bytes a second of an object of 64 MiB read through `/s3`, beside those by a bare client of the same server.
+pub const S3_READ: Promise = at_least("read of 64 MiB, bytes a second / bare client", 0.9);
+
+/// The same, written.
+pub const S3_WRITE: Promise = at_least("write of 64 MiB, bytes a second / bare client", 0.9);
+
+/// A listing of 1,500 keys through `/s3`, beside one by a bare client.
+pub const S3_LIST: Promise = at_most("list of 1500 keys p50 / bare client", 1.5);
+
 /// The staircase of the thesis' Figure 4.5 times so much, with no failed request and a p99 below 50 ms.
 pub const SOCIALNET_SCALE: Promise =
     at_least("greatest scale without a failure and with p99 below 50 ms", 0.5);
@@ -189,6 +208,11 @@ pub const ALL: &[(&str, Promise, Bound)] = &[
     ("SCALE_WATCHES", SCALE_WATCHES, Bound::AtMost(2.0)),
     ("MONGO_FIND", MONGO_FIND, Bound::AtLeast(0.2)),
     ("MONGO_WRITES", MONGO_WRITES, Bound::AtLeast(2.0)),
+    ("S3_GET", S3_GET, Bound::AtMost(100.0)),
+    ("S3_PUT", S3_PUT, Bound::AtMost(100.0)),
+    ("S3_READ", S3_READ, Bound::AtLeast(0.9)),
+    ("S3_WRITE", S3_WRITE, Bound::AtLeast(0.9)),
+    ("S3_LIST", S3_LIST, Bound::AtMost(1.5)),
     ("SOCIALNET_SCALE", SOCIALNET_SCALE, Bound::AtLeast(0.5)),
     ("SOCIALNET_LOST", SOCIALNET_LOST, Bound::AtMost(0.0)),
 ];

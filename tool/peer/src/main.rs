@@ -1,4 +1,4 @@
-//! What benchmarks measure the system beside: a bare socket, tonic, `fdatasync`, redb. Each is a process of its own, as what
+//! What benchmarks measure the system beside: a bare socket, tonic, `fdatasync`, redb, a client of S3. Each is a process of its own, as what
 //! it stands beside is, and heavy libraries are linked by nothing else.
 //!
 //! Every mode prints `ready` when it can begin. A server then serves until it is killed; the others wait for a line on
@@ -9,6 +9,7 @@ mod disk;
 mod echo;
 mod pace;
 mod ping_pong;
+mod s3;
 
 use clap::{Parser, Subcommand};
 use pace::Load;
@@ -46,6 +47,24 @@ enum Mode {
         #[command(flatten)]
         load: Load,
     },
+    /// Gets an object from an S3 server; the lines of the file say from where, and by which key
+    S3Get {
+        place: PathBuf,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Puts it there
+    S3Put {
+        place: PathBuf,
+        #[command(flatten)]
+        load: Load,
+    },
+    /// Lists a directory there, of as many keys as `--bytes` says
+    S3List {
+        place: PathBuf,
+        #[command(flatten)]
+        load: Load,
+    },
     /// Puts entries into a redb, `--in-flight` of them in each durable transaction
     Redb {
         file: PathBuf,
@@ -61,6 +80,9 @@ fn main() -> anyhow::Result<()> {
         Mode::TonicServe { socket } => echo::serve(&socket),
         Mode::TonicCall { socket, load } => echo::call(&socket, &load),
         Mode::Fdatasync { file, load } => disk::fdatasync(&file, &load),
+        Mode::S3Get { place, load } => s3::get(&place, &load),
+        Mode::S3Put { place, load } => s3::put(&place, &load),
+        Mode::S3List { place, load } => s3::list(&place, &load),
         Mode::Redb { file, load } => disk::redb(&file, &load),
     }
 }

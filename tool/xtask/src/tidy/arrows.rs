@@ -58,7 +58,11 @@ const RESTRICTED: &[Restricted] = &[
         why: "only named knows a store",
     },
     Restricted { library: "etcd-client", to: &["os/named"], why: "only named knows a store" },
-    Restricted { library: "object_store", to: &["proxy/s3"], why: "only a proxy knows an outside system" },
+    Restricted {
+        library: "object_store",
+        to: &["proxy/s3", "tool/peer"],
+        why: "only a proxy knows an outside system",
+    },
     Restricted { library: "sqlx", to: &["proxy/db"], why: "only a proxy knows an outside system" },
     Restricted { library: "mongodb", to: &["proxy/mongo"], why: "only a proxy knows an outside system" },
     Restricted {
