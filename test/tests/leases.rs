@@ -218,6 +218,53 @@ fn old_leaders_change_no_files_of_ux_that_their_successor_has_changed() {
     });
 }
 
+#[test]
+fn old_leaders_change_no_objects_that_their_successor_has_changed() {
+    story(async |machine| {
+        let objects = machine.realm("a").await.sigma;
+        let shop = "/s3/~local/shop";
+        objects.create_dir(shop).await.unwrap();
+        objects.put_file(&format!("{shop}/data/kept"), "before").await.unwrap();
+        let old = machine.client("a").elect("/leader", &format!("{shop}/data"), "old").await.unwrap();
+        old.sigma().put_file(&format!("{shop}/data/x"), "old").await.unwrap();
+        // An object that is being written is not there yet.
+        let draft = proto::OpenRequest { write: true, create: true, truncate: true, ..Default::default() };
+        let mut late = old.sigma().open_with(&format!("{shop}/data/late"), draft.clone()).await.unwrap();
+        late.write("late").await.unwrap();
+        objects.remove("/leader").await.unwrap();
+        let new = objects.elect("/leader", &format!("{shop}/data"), "new").await.unwrap();
+        new.sigma().put_file(&format!("{shop}/data/x"), "new").await.unwrap();
+        let refused = async |when: &str| {
+            let (old, at) = (old.sigma(), |name: &str| format!("{shop}/data/{name}"));
+            let stale = [
+                old.put_file(&at("x"), "late").await.err(),
+                old.put_file(&at("y"), "late").await.err(),
+                old.open_with(&at("z"), draft.clone()).await.err(),
+                old.remove(&at("kept")).await.err(),
+                // With the bucket would go what lies below the fence.
+                old.remove(shop).await.err(),
+            ];
+            for (number, error) in stale.into_iter().enumerate() {
+                assert_eq!(error.map(|error| error.code), Some(Code::Stale), "{when}: {number}");
+            }
+        };
+        refused("once its successor was heard of").await;
+        assert_eq!(late.close().await.unwrap_err().code, Code::Stale);
+        // Beside the fence it may do what anybody may.
+        old.sigma().put_file(&format!("{shop}/data-too"), "beside").await.unwrap();
+        // What s3 has heard is lost with it, and asked for anew.
+        machine.kill_9("s3").await;
+        for client in [old.sigma(), &objects] {
+            eventually("s3 is back", async || client.stat(&format!("{shop}/data/x")).await.ok()).await;
+        }
+        refused("after a crash of s3").await;
+        assert_eq!(objects.get_file(&format!("{shop}/data/x")).await.unwrap(), "new");
+        assert_eq!(objects.get_file(&format!("{shop}/data/kept")).await.unwrap(), "before");
+        assert_eq!(objects.stat(&format!("{shop}/data/late")).await.unwrap_err().code, Code::NotFound);
+        new.sigma().put_file(&format!("{shop}/data/x"), "again").await.unwrap();
+    });
+}
+
 /// Some servers do not ask who was elected: rather than to carry out what could be too late, they refuse it.
 #[test]
 fn where_no_fence_holds_a_leader_changes_nothing() {

@@ -228,6 +228,31 @@ fn what_a_dead_writer_or_a_dead_proxy_has_half_written_is_never_seen() {
     });
 }
 
+/// The parts that a proxy which was killed had sent once stayed at the store, seen by nobody and paid for.
+#[test]
+fn parts_that_a_dead_proxy_has_left_at_the_store_are_removed_by_the_next() {
+    on_weed(async |machine, tenant, weed| {
+        let sigma = &tenant.sigma;
+        within("a bucket", sigma.create_dir("/s3/~local/shop")).await.unwrap();
+        let uploads = async |number: usize| (weed.uploads("shop") == number).then_some(());
+        let mut file = to_write(sigma, "/s3/~local/shop/large").await;
+        within("a part", file.write(pattern(20 * MIB))).await.unwrap();
+        eventually("the upload is at the store", async || uploads(1).await).await;
+        machine.kill_9("s3").await;
+        assert_eq!(weed.uploads("shop"), 1, "nobody aborts for the dead");
+        let again = async || sigma.put_file("/s3/~local/shop/a", "x").await.ok();
+        eventually("s3 is back", again).await;
+        eventually("the upload is gone", async || uploads(0).await).await;
+        // Nor does whoever drops it leave anything.
+        let mut file = to_write(sigma, "/s3/~local/shop/large").await;
+        within("a part", file.write(pattern(20 * MIB))).await.unwrap();
+        eventually("the upload is at the store", async || uploads(1).await).await;
+        drop(file);
+        eventually("the upload is gone", async || uploads(0).await).await;
+        assert_eq!(names(sigma, "/s3/~local/shop").await, ["a"]);
+    });
+}
+
 #[test]
 fn what_was_put_survives_the_kernel() {
     story(async |machine| {

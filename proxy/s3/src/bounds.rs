@@ -18,40 +18,85 @@ pub(crate) const IN_FLIGHT: usize = 256;
 /// Objects that may be open at a time, over all connections.
 pub(crate) const OPEN: usize = 4096;
 
-/// Bytes of objects that are in memory at a time: fetched and not yet sent, received and not yet stored.
+/// Changes that are carried out at a time. One whose caller is gone is carried out to its end all the same.
+pub(crate) const CHANGES: usize = 256;
+
+/// Bytes of objects that are in memory at a time, one half each: fetched and not yet sent, and received and not yet stored.
 pub(crate) const MEMORY: usize = 256 << 20;
 
-/// Of these, bytes that were read for one connection and are not yet sent; further reads wait.
+/// Of the former, bytes that were read for one connection and are not yet sent; further reads wait.
 pub(crate) const READ_AT_ONCE: usize = 4 * MAX_PAYLOAD;
 
 /// The bounds of one proxy, shared by all that it does.
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
-    memory: Arc<Semaphore>,
+    reading: Arc<Semaphore>,
+    /// What stays free of it of all that is fetched ahead of need: who reads on is served whatever others have let lie.
+    reserve: usize,
+    writing: Arc<Semaphore>,
+    changes: Arc<Semaphore>,
     open: Arc<Semaphore>,
 }
 
 impl Bounds {
     pub(crate) fn new(memory: usize, open: usize) -> Self {
-        Self { memory: Arc::new(Semaphore::new(memory)), open: Arc::new(Semaphore::new(open)) }
+        let places = |number| Arc::new(Semaphore::new(number));
+        let (half, open) = (memory / 2, places(open));
+        let (reading, writing, changes) = (places(half), places(half), places(CHANGES));
+        Self { reading, reserve: half / 2, writing, changes, open }
     }
 
-    /// Room in memory for `bytes`, once there is.
+    /// Room in memory for `bytes` that are read, once there is.
     ///
     /// # Errors
     /// `Busy` where others do not give theirs back in time.
-    pub(crate) async fn memory(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        let permit = timeout(LONGEST, Arc::clone(&self.memory).acquire_many_owned(bytes as u32)).await;
-        permit.ok().and_then(std::result::Result::ok).ok_or_else(|| {
-            let text =
-                "too much is being read and written at once: close what is written, or try again later";
-            Error::new(Code::Busy, text)
-        })
+    pub(crate) async fn to_read(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        taken(&self.reading, bytes, "too much is being read at once: try again later").await
     }
 
-    /// Room in memory for `bytes`, where there is some now.
-    pub(crate) fn spare_memory(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.memory).try_acquire_many_owned(bytes as u32).ok()
+    /// Room in memory for `bytes` that are read ahead of need, where there is some now.
+    pub(crate) fn to_read_ahead(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let spare = self.reading.available_permits().saturating_sub(self.reserve);
+        (bytes <= spare)
+            .then(|| Arc::clone(&self.reading).try_acquire_many_owned(bytes as u32).ok())
+            .flatten()
+    }
+
+    /// Room in memory for `bytes` that are written, once there is.
+    ///
+    /// # Errors
+    /// `Busy` where others do not give theirs back in time.
+    pub(crate) async fn to_write(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
+        taken(
+            &self.writing,
+            bytes,
+            "too much is being written at once: close what is written, or try again later",
+        )
+        .await
+    }
+
+    /// Carries out a change to its end, and waits for that as [`within`] does. Where nobody waits any more it goes on, so that what is counted,
+    /// and who is shut out meanwhile, agrees with what was done.
+    ///
+    /// # Errors
+    /// As [`within`].
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        system: &str,
+        what: &(dyn Display + Sync),
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let carried_out = async {
+            let place = Arc::clone(&self.changes).acquire_owned().await;
+            let work = async move {
+                let _place = place;
+                work.await
+            };
+            // It ends by itself: the store's own deadlines see to that.
+            let done = tokio::spawn(work).await;
+            done.unwrap_or_else(|error| Err(Error::new(Code::Internal, format!("a task ended: {error}"))))
+        };
+        within(system, what, carried_out).await
     }
 
     /// A place for one open object.
@@ -63,6 +108,11 @@ impl Bounds {
             Error::new(Code::Busy, "too many objects of this realm are open on this machine: close some")
         })
     }
+}
+
+async fn taken(memory: &Arc<Semaphore>, bytes: usize, busy: &str) -> Result<OwnedSemaphorePermit> {
+    let permit = timeout(LONGEST, Arc::clone(memory).acquire_many_owned(bytes as u32)).await;
+    permit.ok().and_then(std::result::Result::ok).ok_or_else(|| Error::new(Code::Busy, busy))
 }
 
 /// Bytes that give back their room when the last part of them is gone.

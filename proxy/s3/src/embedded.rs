@@ -16,12 +16,12 @@ mod disk;
 use crate::failure::{disk as disk_failed, failed};
 use crate::page::Page;
 use crate::place::{Bucket, Object, speakable};
-use crate::store::{Parts, Store};
+use crate::store::Store;
 use account::Account;
-pub(crate) use account::Ask;
+pub(crate) use account::{Ask, Say};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
 use sigma_proxy::aside;
 use sigmaos::{Code, Error, Result, proto};
 use std::fs;
@@ -60,7 +60,7 @@ impl Embedded {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => fs::create_dir(&drafts)?,
         }
-        let used = disk::count(&dir, DRAFTS)?;
+        let used = disk::count(&dir)?;
         let files = LocalFileSystem::new_with_prefix(&dir).map_err(io::Error::from)?.with_fsync(true);
         let (account, last_draft, names) = (Account::new(ask, used), AtomicU64::new(0), Mutex::new(()));
         Ok(Self(Arc::new(Inner { dir, files: Arc::new(files), account, last_draft, names })))
@@ -74,7 +74,7 @@ impl Embedded {
     /// Bytes that the files take.
     #[cfg(test)]
     pub(crate) fn on_disk(&self) -> u64 {
-        disk::count(&self.0.dir, DRAFTS).expect("it can be read")
+        disk::count(&self.0.dir).expect("it can be read")
     }
 
     /// Tells the kernel when much was given free, for as long as it answers.
@@ -167,6 +167,8 @@ impl Inner {
 }
 
 impl Store for Embedded {
+    type Parts = Parts;
+
     fn system(&self) -> &str {
         SYSTEM
     }
@@ -239,24 +241,38 @@ impl Store for Embedded {
     }
 
     async fn begin(&self, object: &Object) -> Result<Parts> {
-        let draft = self.draft();
-        let upload = self.0.files.put_multipart(&draft).await;
+        let place = self.draft();
+        let upload = self.0.files.put_multipart(&place).await;
         let upload = upload.map_err(|error| failed(SYSTEM, object, &error))?;
-        Ok(Parts { upload, draft: Some(draft) })
+        Ok(Parts { upload, place })
+    }
+
+    fn part(
+        &self,
+        object: &Object,
+        parts: &mut Parts,
+        payload: PutPayload,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (sent, object) = (parts.upload.put_part(payload), object.clone());
+        async move { sent.await.map_err(|error| failed(SYSTEM, &object, &error)) }
     }
 
     async fn complete(&self, object: &Object, mut parts: Parts, exclusive: bool) -> Result<()> {
         parts.upload.complete().await.map_err(|error| failed(SYSTEM, object, &error))?;
-        match parts.draft {
-            Some(draft) => self.publish(draft, object, exclusive).await,
-            None => Err(Error::new(Code::Internal, format!("{object} has no draft"))),
-        }
+        self.publish(parts.place, object, exclusive).await
     }
 
     async fn remove(&self, object: &Object) -> Result<()> {
         let (inner, object) = (Arc::clone(&self.0), object.clone());
         aside(move || inner.remove(&object)).await
     }
+}
+
+/// A draft in the making. The library removes what is dropped before it is whole.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    upload: Box<dyn MultipartUpload>,
+    place: Key,
 }
 
 fn missing(bucket: &Bucket) -> Error {

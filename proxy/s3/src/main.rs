@@ -21,16 +21,17 @@ mod server;
 mod session;
 mod settings;
 mod store;
+mod stream;
 mod task;
 mod writer;
 
 use anyhow::Context;
 use bounds::{Bounds, MEMORY, OPEN};
-use embedded::{Ask, Embedded};
+use embedded::{Ask, Embedded, Say};
 use remote::Remote;
 use server::Server;
 use settings::Endpoint;
-use sigma_proxy::{Outside, Proxy, Room, Settings, Start};
+use sigma_proxy::{Fences, Outside, Proxy, Room, Settings, Start};
 use sigmaos::Sigma;
 use sigmaos::serve::Accept;
 use std::path::PathBuf;
@@ -50,11 +51,14 @@ impl Proxy for S3 {
     }
 
     async fn open(start: Start) -> anyhow::Result<Arc<dyn Accept>> {
-        let Start { dir, settings, sigma, descriptors, .. } = start;
+        let Start { dir, mount, settings, sigma, descriptors } = start;
+        let fences = Fences::new(&sigma, mount);
         let bounds = Bounds::new(MEMORY, OPEN.min(descriptors / SHARE_OF_OBJECTS).max(1));
         if let Some(endpoint) = Endpoint::of(&settings)? {
-            let store = Remote::new(endpoint).context("cannot make a client of S3")?;
-            return Ok(Arc::new(Server::new(store, bounds)));
+            let (store, left) = Remote::new(endpoint, &dir).context("cannot make a client of S3")?;
+            // It ends when there is nothing left to do, or with this process.
+            tokio::spawn(store.tidy(left));
+            return Ok(Arc::new(Server::new(store, bounds, fences)));
         }
         let (shown, ask) = (dir.display().to_string(), ask(&sigma, &dir));
         // Aside, so that the kernel sees that this lives, however much there is to count.
@@ -62,17 +66,20 @@ impl Proxy for S3 {
         let store = opened.with_context(|| format!("cannot open the object store in {shown}"))?;
         // It ends with the kernel's door, and so does this process.
         tokio::spawn(store.settle());
-        Ok(Arc::new(Server::new(store, bounds)))
+        Ok(Arc::new(Server::new(store, bounds, fences)))
     }
 }
 
 /// Asks the kernel for room on the disk.
 fn ask(sigma: &Sigma, dir: &std::path::Path) -> Ask {
     let room = Room::new(sigma, PathBuf::from(dir));
-    Box::new(move |used, wanted| {
+    Box::new(move |say| {
         let room = room.clone();
         Box::pin(async move {
-            if used == wanted { room.settle(used).await } else { room.reach(used, wanted).await }
+            match say {
+                Say::Wanted { used, wanted } => room.reach(used, wanted).await,
+                Say::Used(used) => room.settle(used).await,
+            }
         })
     })
 }

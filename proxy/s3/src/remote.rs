@@ -5,13 +5,15 @@
 
 mod answers;
 mod requests;
+mod upload;
 
 use crate::failure::{answered, failed};
 use crate::page::{Entry, Page, overlooked};
 use crate::place::{Bucket, Object, speakable};
 use crate::settings::Endpoint;
-use crate::store::{Parts, Store};
+use crate::store::Store;
 use answers::Listing;
+use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
@@ -24,8 +26,10 @@ use requests::Requests;
 use sigmaos::limits::DIR_PAGE;
 use sigmaos::{Code, Error, Result, proto};
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use upload::{Left, Notes, Upload};
 
 /// How often a request that S3 did not take is sent again. Its callers can do so, too.
 const RETRIES: usize = 3;
@@ -48,6 +52,9 @@ const KEPT_BUCKETS: usize = 256;
 /// Names that are asked about at a time to put a page in order.
 const ASKED_AT_ONCE: usize = 8;
 
+/// The pause before what could not be removed at the start is tried again.
+const TIDY_AGAIN: Duration = Duration::from_secs(60);
+
 /// The buckets at one endpoint.
 #[derive(Debug)]
 pub(crate) struct Remote {
@@ -56,6 +63,7 @@ pub(crate) struct Remote {
     http: HttpClient,
     requests: Requests,
     buckets: Mutex<HashMap<Bucket, Known>>,
+    notes: Arc<Notes>,
 }
 
 #[derive(Clone, Debug)]
@@ -76,9 +84,11 @@ impl HttpConnector for Shared {
 }
 
 impl Remote {
+    /// The store at `endpoint`, with notes in `dir`, and the uploads that a proxy before has left there.
+    ///
     /// # Errors
-    /// Where the system lacks what TLS needs.
-    pub(crate) fn new(endpoint: Endpoint) -> anyhow::Result<Self> {
+    /// Where the system lacks what TLS needs; as the disk says.
+    pub(crate) fn new(endpoint: Endpoint, dir: &Path) -> anyhow::Result<(Self, Vec<Left>)> {
         let options = ClientOptions::new()
             .with_allow_http(true)
             .with_timeout(ATTEMPT)
@@ -87,7 +97,32 @@ impl Remote {
         let http = ReqwestConnector::default().connect(&options)?;
         let requests = Requests::new(&endpoint, http.clone());
         let system = format!("S3 at {}", endpoint.base());
-        Ok(Self { system, endpoint, http, requests, buckets: Mutex::default() })
+        let (notes, left) = Notes::open(dir, endpoint.base()).context("cannot open the notes of uploads")?;
+        let (buckets, notes) = (Mutex::default(), Arc::new(notes));
+        Ok((Self { system, endpoint, http, requests, buckets, notes }, left))
+    }
+
+    /// Removes what uploads have left at the store, for as long as it takes.
+    pub(crate) fn tidy(&self, mut left: Vec<Left>) -> impl Future<Output = ()> + Send + use<> {
+        let uploads: Vec<_> = left.drain(..).map(|left| (self.client(&left.bucket), left)).collect();
+        let system = self.system.clone();
+        async move {
+            let mut uploads: Vec<_> =
+                uploads.into_iter().filter_map(|(client, left)| Some((client.ok()?, left))).collect();
+            while !uploads.is_empty() {
+                let mut again = Vec::new();
+                for (client, left) in uploads {
+                    if let Err(error) = left.abort(&system, &client).await {
+                        tracing::warn!("parts of an object stay at the store for now: {error}");
+                        again.push((client, left));
+                    }
+                }
+                uploads = again;
+                if !uploads.is_empty() {
+                    tokio::time::sleep(TIDY_AGAIN).await;
+                }
+            }
+        }
     }
 
     fn known(&self, bucket: &Bucket) -> Result<Known> {
@@ -169,6 +204,8 @@ impl Remote {
 }
 
 impl Store for Remote {
+    type Parts = Upload;
+
     fn system(&self) -> &str {
         &self.system
     }
@@ -274,18 +311,30 @@ impl Store for Remote {
 
     fn give_room(&self, _: u64) {}
 
-    async fn begin(&self, object: &Object) -> Result<Parts> {
-        let client = self.known(&object.bucket)?.client;
-        let upload = client.put_multipart(&object.key).await.map_err(|error| self.told(object, &error))?;
-        Ok(Parts { upload, draft: None })
+    async fn begin(&self, object: &Object) -> Result<Upload> {
+        let (client, notes) = (self.known(&object.bucket)?.client, Arc::clone(&self.notes));
+        // By a task, which ends by itself: one that nobody waits for is dropped once it is known, and so aborted.
+        let begun = tokio::spawn(Upload::begin(client, object.clone(), notes)).await;
+        let begun = begun.map_err(|error| Error::new(Code::Internal, format!("a task ended: {error}")))?;
+        begun.map_err(|error| self.told(object, &error))
     }
 
-    async fn complete(&self, object: &Object, mut parts: Parts, exclusive: bool) -> Result<()> {
+    fn part(
+        &self,
+        object: &Object,
+        upload: &mut Upload,
+        payload: PutPayload,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (sent, system, object) = (upload.part(payload), self.system.clone(), object.clone());
+        async move { sent.await.map_err(|error| failed(&system, &object, &error)) }
+    }
+
+    async fn complete(&self, object: &Object, upload: Upload, exclusive: bool) -> Result<()> {
         // S3 as it is everywhere has no condition for what is made of parts.
         if exclusive && self.known(&object.bucket)?.client.head(&object.key).await.is_ok() {
             return Err(Error::new(Code::Exists, format!("{object} exists at {}", self.system)));
         }
-        parts.upload.complete().await.map(drop).map_err(|error| self.told(object, &error))
+        upload.complete().await.map_err(|error| self.told(object, &error))
     }
 
     async fn remove(&self, object: &Object) -> Result<()> {

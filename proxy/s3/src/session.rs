@@ -1,20 +1,22 @@
 //! The operations of one connection.
 
-use crate::bounds::{Bounds, READ_AT_ONCE, held, within};
+use crate::bounds::{Bounds, LONGEST, READ_AT_ONCE, held, within};
 use crate::failure::failed;
 use crate::page::{Meta, directory, file};
 use crate::place::{Bucket, Object, Place};
 use crate::reader::Reader;
 use crate::store::Store;
 use crate::writer::Writer;
-use object_store::{GetOptions, GetRange, ObjectMeta};
+use object_store::{GetOptions, ObjectMeta};
+use sigma_proxy::Fences;
 use sigmaos::limits::{DIR_PAGE, MAX_PAYLOAD};
 use sigmaos::rpc::{Bytes, Request, Response};
-use sigmaos::serve::{Handles, refuse_fences};
+use sigmaos::serve::Handles;
 use sigmaos::stub::Namespace;
 use sigmaos::{Code, Error, Path, Result, proto};
 use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
 /// Bytes of a whole object that go in one frame; larger ones are read in pieces.
 pub(crate) const WHOLE: usize = MAX_PAYLOAD / 4;
@@ -23,6 +25,7 @@ pub(crate) const WHOLE: usize = MAX_PAYLOAD / 4;
 pub(crate) struct Session<S: Store> {
     store: Arc<S>,
     bounds: Bounds,
+    fences: Arc<Fences>,
     open: Handles<Open<S>>,
     /// Room for what was read and is not yet sent.
     reading: Arc<Semaphore>,
@@ -31,6 +34,9 @@ pub(crate) struct Session<S: Store> {
 /// An object that is held open.
 #[derive(Debug)]
 struct Open<S: Store> {
+    /// As it was named, and the elections that the open rested on.
+    path: Path,
+    fences: Vec<proto::Fence>,
     body: Body<S>,
     _place: OwnedSemaphorePermit,
 }
@@ -43,9 +49,9 @@ enum Body<S: Store> {
 }
 
 impl<S: Store> Session<S> {
-    pub(crate) fn new(store: Arc<S>, bounds: Bounds) -> Self {
+    pub(crate) fn new(store: Arc<S>, bounds: Bounds, fences: Arc<Fences>) -> Self {
         let (open, reading) = (Handles::default(), Arc::new(Semaphore::new(READ_AT_ONCE)));
-        Self { store, bounds, open, reading }
+        Self { store, bounds, fences, open, reading }
     }
 
     fn system(&self) -> &str {
@@ -87,24 +93,30 @@ impl<S: Store> Session<S> {
         }
     }
 
-    async fn whole(&self, object: &Object, range: Option<GetRange>) -> Result<(ObjectMeta, Bytes)> {
+    /// An object with its bytes, where it has no more than [`WHOLE`]. Of a larger one no more comes than is on its way: its connection is closed.
+    async fn whole(&self, object: &Object) -> Result<(ObjectMeta, Bytes)> {
         let (place, key) = self.store.locate(object)?;
-        let head = range.is_none();
-        let options = GetOptions { range, head, ..Default::default() };
         let work = async {
             let tell = |error| failed(self.system(), object, &error);
-            let found = place.get_opts(&key, options).await.map_err(tell)?;
-            let meta = found.meta.clone();
-            match head || meta.size > WHOLE as u64 {
-                true => Ok((meta, Bytes::new())),
-                false => Ok((meta, found.bytes().await.map_err(tell)?)),
+            let found = place.get_opts(&key, GetOptions::default()).await.map_err(tell)?;
+            if found.meta.size > WHOLE as u64 {
+                let text = format!("{object} has {} bytes: open it and read it in pieces", found.meta.size);
+                return Err(Error::new(Code::TooLarge, text));
             }
+            let meta = found.meta.clone();
+            Ok((meta, found.bytes().await.map_err(tell)?))
         };
         within(self.system(), object, work).await
     }
 
-    fn keep_open(&self, body: Body<S>, stat: proto::Stat) -> Result<Response<proto::Opened>> {
-        let handle = self.open.insert(Open { body, _place: self.bounds.open()? })?;
+    fn keep_open(
+        &self,
+        path: Path,
+        fences: Vec<proto::Fence>,
+        body: Body<S>,
+        stat: proto::Stat,
+    ) -> Result<Response<proto::Opened>> {
+        let handle = self.open.insert(Open { path, fences, body, _place: self.bounds.open()? })?;
         Ok(proto::Opened { handle, stat: Some(stat) }.into())
     }
 
@@ -112,18 +124,34 @@ impl<S: Store> Session<S> {
         Writer::new(Arc::clone(&self.store), object, exclusive, self.bounds.clone()).await
     }
 
-    async fn open_new(&self, object: Object, exclusive: bool) -> Result<Response<proto::Opened>> {
+    /// Opens what becomes an object when it is closed. Nothing is changed until then, so an election that is over is only told of.
+    async fn open_new(
+        &self,
+        path: Path,
+        fences: Vec<proto::Fence>,
+        exclusive: bool,
+    ) -> Result<Response<proto::Opened>> {
+        let object = Place::object(path.as_str())?;
+        drop(self.fences.hold(&fences, &[&path], false).await?);
         let stat = file(object.name(), &Meta::default());
         let writer = self.writer(object, exclusive).await?;
-        self.keep_open(Body::Writer(Mutex::new(writer)), stat)
+        self.keep_open(path, fences, Body::Writer(Mutex::new(writer)), stat)
     }
 
-    async fn make_bucket(&self, bucket: &Bucket, exclusive: bool) -> Result<()> {
-        let what = format!("/{bucket}");
-        match within(self.system(), &what, self.store.make_bucket(bucket)).await {
-            Err(error) if error.code == Code::Exists && !exclusive => Ok(()),
-            made => made,
-        }
+    /// Carries out a change of `path`, for which no later election comes to count until it has ended; with `below`, of what lies below it, too.
+    async fn change<T: Send + 'static>(
+        &self,
+        path: &Path,
+        fences: &[proto::Fence],
+        below: bool,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let held = self.fences.hold(fences, &[path], below).await?;
+        let work = async move {
+            let _held = held;
+            work.await
+        };
+        self.bounds.change(self.system(), path, work).await
     }
 
     /// Whoever lists what is not there hears of it, though a store does not.
@@ -163,38 +191,23 @@ fn unsupported(path: &str, why: &str) -> Error {
 impl<S: Store> Namespace for Session<S> {
     async fn get(&self, request: Request<proto::PathRequest>) -> Result<Response<proto::Stat>> {
         let object = Place::object(&request.message.path)?;
-        let room = self.bounds.memory(WHOLE).await?;
-        // A range, so that of a large object no more is on its way than is wanted of it.
-        let whole = match self.whole(&object, Some(GetRange::Bounded(0..WHOLE as u64))).await {
-            // Of an empty object there is no range.
-            Err(error) if matches!(error.code, Code::Internal | Code::Invalid) => {
-                match self.whole(&object, None).await {
-                    Ok((meta, _)) if meta.size == 0 => Ok((meta, Bytes::new())),
-                    Ok(_) | Err(_) => Err(error),
-                }
-            }
-            whole => whole,
-        };
-        let (meta, bytes) = match whole {
+        let room = self.bounds.to_read(WHOLE).await?;
+        let (meta, bytes) = match self.whole(&object).await {
             Ok(whole) => whole,
             Err(error) => return Err(self.missing(&object, error).await),
         };
-        if meta.size > WHOLE as u64 {
-            let text = format!("{object} has {} bytes: open it and read it in pieces", meta.size);
-            return Err(Error::new(Code::TooLarge, text));
-        }
         Ok(Response::new(describe(&object, &meta)).payload(held(bytes, room)))
     }
 
     async fn put(&self, request: Request<proto::PutRequest>) -> Result<Response<proto::Stat>> {
         let proto::PutRequest { path, exclusive, ephemeral, fences, .. } = request.message;
-        refuse_fences(&fences)?;
         stays(&path, ephemeral)?;
-        let object = Place::object(&path)?;
+        let path = Path::parse(&path)?;
+        let object = Place::object(path.as_str())?;
         let (size, name) = (request.payload.len() as u64, object.name().to_owned());
         let mut writer = self.writer(object, exclusive).await?;
         writer.write(0, request.payload).await?;
-        writer.close().await?;
+        self.change(&path, &fences, false, writer.close()).await?;
         // When it was stored only the store knows, and another question would cost as much as the put.
         Ok(file(name, &Meta { size, modified_ms: 0 }).into())
     }
@@ -218,33 +231,37 @@ impl<S: Store> Namespace for Session<S> {
     async fn create(&self, request: Request<proto::CreateRequest>) -> Result<Response<proto::Opened>> {
         let kind = request.message.kind();
         let proto::CreateRequest { path, exclusive, ephemeral, fences, .. } = request.message;
-        refuse_fences(&fences)?;
         stays(&path, ephemeral)?;
-        match (kind, Path::parse(&path)?.names().count()) {
+        let path = Path::parse(&path)?;
+        match (kind, path.names().count()) {
             (proto::Kind::Directory, 0) if exclusive => {
                 Err(Error::new(Code::Exists, "the directory of all buckets is there"))
             }
             (proto::Kind::Directory, 0) => Ok(proto::Opened { handle: 0, stat: Some(directory("")) }.into()),
             (proto::Kind::Directory, 1) => {
-                let bucket = Bucket::parse(Path::parse(&path)?.name().unwrap_or_default());
+                let bucket = Bucket::parse(path.name().unwrap_or_default());
                 let bucket = bucket.map_err(|error| error.context(&path))?;
-                self.make_bucket(&bucket, exclusive).await?;
-                // Handle 0 says that there is none to close.
-                Ok(proto::Opened { handle: 0, stat: Some(directory(bucket.as_str())) }.into())
+                let (store, stat) = (Arc::clone(&self.store), directory(bucket.as_str()));
+                let made = async move { store.make_bucket(&bucket).await };
+                match self.change(&path, &fences, false, made).await {
+                    Err(error) if error.code != Code::Exists || exclusive => Err(error),
+                    // Handle 0 says that there is none to close.
+                    _ => Ok(proto::Opened { handle: 0, stat: Some(stat) }.into()),
+                }
             }
             (proto::Kind::Directory, _) => Err(unsupported(
-                &path,
+                path.as_str(),
                 "a directory in a bucket is there while objects are below it: put one",
             )),
             (proto::Kind::File, _) => {
-                let object = Place::object(&path)?;
+                let object = Place::object(path.as_str())?;
                 if exclusive && self.look(&object).await?.is_some() {
                     return Err(Error::new(Code::Exists, format!("{object} exists at {}", self.system())));
                 }
-                self.open_new(object, exclusive).await
+                self.open_new(path, fences, exclusive).await
             }
             (other, _) => Err(unsupported(
-                &path,
+                path.as_str(),
                 &format!("an object store keeps objects, and no {}", other.as_str_name()),
             )),
         }
@@ -253,16 +270,16 @@ impl<S: Store> Namespace for Session<S> {
     async fn open(&self, request: Request<proto::OpenRequest>) -> Result<Response<proto::Opened>> {
         let proto::OpenRequest { path, read, write, create, truncate, ephemeral, fences, .. } =
             request.message;
-        refuse_fences(&fences)?;
         stays(&path, ephemeral)?;
-        let object = Place::object(&path)?;
+        let path = Path::parse(&path)?;
+        let object = Place::object(path.as_str())?;
         match (read, write) {
             (true, false) if !create && !truncate => {
                 let opened = Reader::open(&*self.store, object.clone(), self.bounds.clone()).await;
                 match opened {
                     Ok(reader) => {
                         let stat = describe(&reader.object, &reader.meta);
-                        self.keep_open(Body::Reader(reader), stat)
+                        self.keep_open(path, fences, Body::Reader(reader), stat)
                     }
                     Err(error) => Err(self.missing(&object, error).await),
                 }
@@ -270,20 +287,22 @@ impl<S: Store> Namespace for Session<S> {
             (false, true) => {
                 let there = if create && truncate { None } else { self.look(&object).await? };
                 match there {
-                    None if create => self.open_new(object, false).await,
+                    None if create => self.open_new(path, fences, false).await,
                     None => Err(Error::new(
                         Code::NotFound,
                         format!("{object} does not exist at {}", self.system()),
                     )),
-                    Some(_) if truncate => self.open_new(object, false).await,
-                    Some(_) => {
-                        Err(unsupported(&path, "an object is written as a whole: open it to be truncated"))
-                    }
+                    Some(_) if truncate => self.open_new(path, fences, false).await,
+                    Some(_) => Err(unsupported(
+                        path.as_str(),
+                        "an object is written as a whole: open it to be truncated",
+                    )),
                 }
             }
-            (true, true) => {
-                Err(unsupported(&path, "an object is read, or written as a whole, and not both at once"))
-            }
+            (true, true) => Err(unsupported(
+                path.as_str(),
+                "an object is read, or written as a whole, and not both at once",
+            )),
             _ => {
                 let text = format!(
                     "{path}: open it to read or to write; only what is written can be created or truncated"
@@ -300,26 +319,30 @@ impl<S: Store> Namespace for Session<S> {
             return Err(Error::new(Code::Denied, "the object was not opened for reading"));
         };
         let length = (length as usize).min(MAX_PAYLOAD);
-        let permit = Arc::clone(&self.reading).acquire_many_owned(length as u32).await;
-        let permit = permit.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        let permit = timeout(LONGEST, Arc::clone(&self.reading).acquire_many_owned(length as u32)).await;
+        let permit = permit.ok().and_then(std::result::Result::ok).ok_or_else(|| {
+            let text = format!("{}: what was read before is not taken: read the answers first", open.path);
+            Error::new(Code::Busy, text)
+        })?;
         let bytes = reader.read(offset, length).await?;
         Ok(Response::new(proto::Empty {}).payload(held(bytes, permit)))
     }
 
     async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::Written>> {
         let proto::WriteRequest { handle, offset, fences, .. } = request.message;
-        refuse_fences(&fences)?;
         let open = self.open.get(handle)?;
         let Body::Writer(writer) = &open.body else {
             return Err(Error::new(Code::Denied, "the object was not opened for writing"));
         };
+        drop(self.fences.hold(&fences, &[&open.path], false).await?);
         let length = request.payload.len() as u32;
-        writer.lock().await.write(offset, request.payload).await?;
+        let written = async { writer.lock().await.write(offset, request.payload).await };
+        within(self.system(), &open.path, written).await?;
         Ok(proto::Written { length }.into())
     }
 
-    /// What was written is an object from now on, unless nobody wants it. One that is still being written to would not be whole, and is
-    /// dropped.
+    /// What was written is an object from now on, unless nobody wants it, or the election is over that it was opened under. One that is
+    /// still being written to would not be whole, and is dropped.
     async fn close(&self, request: Request<proto::CloseRequest>) -> Result<Response<proto::Empty>> {
         let proto::CloseRequest { handle, discard } = request.message;
         let open = self.open.remove(handle)?;
@@ -327,7 +350,9 @@ impl<S: Store> Namespace for Session<S> {
             return Ok(proto::Empty {}.into());
         }
         match Arc::into_inner(open) {
-            Some(Open { body: Body::Writer(writer), .. }) => writer.into_inner().close().await?,
+            Some(Open { path, fences, body: Body::Writer(writer), .. }) => {
+                self.change(&path, &fences, false, writer.into_inner().close()).await?;
+            }
             Some(_) => {}
             None => {
                 let text = "the object was closed while a call on it was in flight: it is not kept";
@@ -338,25 +363,25 @@ impl<S: Store> Namespace for Session<S> {
     }
 
     async fn remove(&self, request: Request<proto::RemoveRequest>) -> Result<Response<proto::Empty>> {
-        refuse_fences(&request.message.fences)?;
-        match Place::parse(&request.message.path)? {
+        let proto::RemoveRequest { path, fences, .. } = request.message;
+        let (path, store) = (Path::parse(&path)?, Arc::clone(&self.store));
+        match Place::parse(path.as_str())? {
             Place::Top => return Err(Error::new(Code::Invalid, "the directory of all buckets always is")),
             Place::Bucket(bucket) => {
-                within(self.system(), &format!("/{bucket}"), self.store.remove_bucket(&bucket)).await?;
+                let removed = async move { store.remove_bucket(&bucket).await };
+                self.change(&path, &fences, true, removed).await?;
             }
             Place::Within(object) => {
-                let removed = within(self.system(), &object, self.store.remove(&object)).await;
-                match removed {
-                    Ok(()) => {}
-                    Err(error) => {
-                        return Err(match self.missing(&object, error).await {
-                            error if error.code == Code::IsDir => {
-                                let text = format!("{object} is not empty: remove what is in it first");
-                                Error::new(Code::NotEmpty, text)
-                            }
-                            error => error,
-                        });
-                    }
+                let removed = object.clone();
+                let removed = async move { store.remove(&removed).await };
+                if let Err(error) = self.change(&path, &fences, true, removed).await {
+                    return Err(match self.missing(&object, error).await {
+                        error if error.code == Code::IsDir => {
+                            let text = format!("{object} is not empty: remove what is in it first");
+                            Error::new(Code::NotEmpty, text)
+                        }
+                        error => error,
+                    });
                 }
             }
         }

@@ -2,12 +2,17 @@
 
 use crate::place::{Bucket, Object};
 use object_store::path::Path as Key;
-use object_store::{MultipartUpload, ObjectStore, PutPayload};
+use object_store::{ObjectStore, PutPayload};
 use sigmaos::{Result, proto};
 use std::sync::Arc;
 
 /// An object store with buckets. Its errors are told already: a code, and a sentence that names what was asked for and the store.
+///
+/// What changes something is to be waited for to its end: a change that is dropped half-way may be carried out, and not be counted.
 pub(crate) trait Store: Send + Sync + 'static {
+    /// An object in the making. Dropping it removes, soon, what there is of it.
+    type Parts: Send + 'static;
+
     /// As people call it: "S3 at http://host:port".
     fn system(&self) -> &str;
 
@@ -68,20 +73,31 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Gives back room of an object that is not made after all.
     fn give_room(&self, bytes: u64);
 
-    /// Begins to make an object of parts.
+    /// Begins to make an object of parts. Whoever does not wait for the end of it leaves nothing at the store.
     ///
     /// # Errors
     /// As [`Store::put`].
-    fn begin(&self, object: &Object) -> impl Future<Output = Result<Parts>> + Send;
+    fn begin(&self, object: &Object) -> impl Future<Output = Result<Self::Parts>> + Send;
 
-    /// All parts are there: the object is seen from now on.
+    /// Sends the next part.
+    ///
+    /// # Errors
+    /// As the store says.
+    fn part(
+        &self,
+        object: &Object,
+        parts: &mut Self::Parts,
+        payload: PutPayload,
+    ) -> impl Future<Output = Result<()>> + Send + use<Self>;
+
+    /// All parts are there: the object is seen from now on. Where that fails they are removed.
     ///
     /// # Errors
     /// As [`Store::put`].
     fn complete(
         &self,
         object: &Object,
-        parts: Parts,
+        parts: Self::Parts,
         exclusive: bool,
     ) -> impl Future<Output = Result<()>> + Send;
 
@@ -90,12 +106,4 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// # Errors
     /// As the store says.
     fn remove(&self, object: &Object) -> impl Future<Output = Result<()>> + Send;
-}
-
-/// An object in the making.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) upload: Box<dyn MultipartUpload>,
-    /// Where it is until it is whole, at a store that keeps that apart.
-    pub(crate) draft: Option<Key>,
 }

@@ -1,11 +1,12 @@
 use crate::bounds::{Bounds, MEMORY};
-use crate::embedded::{Ask, Embedded};
+use crate::embedded::{Ask, Embedded, Say};
 use crate::session::Session;
+use sigma_proxy::Fences;
 use sigma_test::introduced;
 use sigmaos::rpc::Bytes;
 use sigmaos::serve::Services;
 use sigmaos::stub::{NamespaceClient, NamespaceServer};
-use sigmaos::{Code, Error, Result, proto};
+use sigmaos::{Code, Error, Path, Result, proto};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -33,7 +34,7 @@ impl S3 {
 
     fn over(directory: TempDir, bounds: Bounds, disk: u64) -> Self {
         let store = Arc::new(Embedded::open(directory.path().to_owned(), room(disk)).unwrap());
-        let client = connect(Session::new(Arc::clone(&store), bounds));
+        let client = connect(Session::new(Arc::clone(&store), bounds, Arc::new(fences())));
         Self { directory, client, store }
     }
 
@@ -102,10 +103,15 @@ impl S3 {
 
 /// A kernel that grants so many bytes.
 fn room(bytes: u64) -> Ask {
-    Box::new(move |used, wanted| {
-        let refused = wanted > used && wanted > bytes;
+    Box::new(move |say| {
+        let refused = matches!(say, Say::Wanted { wanted, .. } if wanted > bytes);
         Box::pin(async move { if refused { Err(Error::new(Code::Quota, "no room")) } else { Ok(()) } })
     })
+}
+
+/// Nobody was ever elected.
+fn fences() -> Fences {
+    Fences::asking(Path::parse("/s3/m").unwrap(), Box::new(|_| Box::pin(async { Ok(0) })))
 }
 
 fn connect(session: Session<Embedded>) -> NamespaceClient {

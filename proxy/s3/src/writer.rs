@@ -3,13 +3,12 @@
 //! ```text
 //!   new ──write, write, …──▶ close ──▶ up to one PART: put at once     past it: the last part, then complete
 //!              └── past PART: parts go to the store, IN_FLIGHT at a time, while the writer writes on
-//!              └── dropped, or the connection ends ──▶ aborted; what was there stays as it was
+//!              └── dropped, or the connection ends ──▶ parts are removed; what was there stays as it was
 //! ```
 
 use crate::bounds::{Bounds, within};
-use crate::failure::failed;
 use crate::place::Object;
-use crate::store::{Parts, Store};
+use crate::store::Store;
 use crate::task::Task;
 use bytes::Bytes;
 use object_store::PutPayload;
@@ -33,9 +32,6 @@ const MOST_PARTS: u64 = 10_000;
 /// The longest that a part may be on its way.
 const PART_DEADLINE: Duration = Duration::from_secs(120);
 
-/// The longest wait of what nobody waits for, at the end of an object that is not made.
-const ABORT_DEADLINE: Duration = Duration::from_secs(10);
-
 /// An object that is open for writing.
 pub(crate) struct Writer<S: Store> {
     store: Arc<S>,
@@ -46,8 +42,9 @@ pub(crate) struct Writer<S: Store> {
     /// What has no part yet, with its room in memory.
     pending: Vec<(Bytes, OwnedSemaphorePermit)>,
     pending_bytes: usize,
-    parts: Option<Parts>,
+    /// Dropped before the parts that they belong to.
     on_their_way: VecDeque<Task<()>>,
+    parts: Option<S::Parts>,
     /// Room at the store that was taken, and given back where the object is not made.
     room: u64,
     failed: Option<Error>,
@@ -67,8 +64,8 @@ impl<S: Store> Writer<S> {
             length: 0,
             pending: Vec::new(),
             pending_bytes: 0,
-            parts: None,
             on_their_way: VecDeque::new(),
+            parts: None,
             room: 0,
             failed: None,
         })
@@ -88,8 +85,11 @@ impl<S: Store> Writer<S> {
             );
             return Err(Error::new(Code::Unsupported, text));
         }
+        // Whoever gives up waiting does not know whether it was taken.
+        self.failed = Some(Error::new(Code::Deadline, "a write was given up before it was taken"));
         let taken = self.take(bytes).await;
-        taken.inspect_err(|error| self.failed = Some(error.clone()))
+        self.failed = taken.as_ref().err().cloned();
+        taken
     }
 
     async fn take(&mut self, bytes: Bytes) -> Result<()> {
@@ -97,7 +97,7 @@ impl<S: Store> Writer<S> {
             let text = format!("{} would have more than {MOST_PARTS} parts of {PART} bytes", self.object);
             return Err(Error::new(Code::TooLarge, text));
         }
-        let permit = self.bounds.memory(bytes.len()).await?;
+        let permit = self.bounds.to_write(bytes.len()).await?;
         self.store.take_room(&self.object, bytes.len() as u64).await?;
         self.room += bytes.len() as u64;
         self.length += bytes.len() as u64;
@@ -121,20 +121,15 @@ impl<S: Store> Writer<S> {
         let (payload, permits) = self.cut(length);
         let Some(parts) = &mut self.parts else { return Ok(()) };
         let (system, object) = (self.store.system().to_owned(), self.object.clone());
-        let sent = parts.upload.put_part(payload);
+        let sent = self.store.part(&self.object, parts, payload);
         self.on_their_way.push_back(Task::spawn(async move {
             let sent = timeout(PART_DEADLINE, sent).await;
             drop(permits);
-            match sent {
-                Ok(sent) => sent.map_err(|error| failed(&system, &object, &error)),
-                Err(_) => {
-                    let text = format!(
-                        "{object}: {system} did not take a part within {} s",
-                        PART_DEADLINE.as_secs()
-                    );
-                    Err(Error::new(Code::Deadline, text))
-                }
-            }
+            sent.unwrap_or_else(|_| {
+                let seconds = PART_DEADLINE.as_secs();
+                let text = format!("{object}: {system} did not take a part within {seconds} s");
+                Err(Error::new(Code::Deadline, text))
+            })
         }));
         Ok(())
     }
@@ -167,7 +162,7 @@ impl<S: Store> Writer<S> {
         (payload.into_iter().collect(), permits)
     }
 
-    /// All is written: the object is seen from now on.
+    /// All is written: the object is seen from now on. To be waited for to its end.
     ///
     /// # Errors
     /// What kept it from that; it is gone then.
@@ -176,17 +171,15 @@ impl<S: Store> Writer<S> {
         let store = Arc::clone(&self.store);
         if self.parts.is_none() {
             let (payload, permits) = self.cut(self.pending_bytes);
-            let put = store.put(&self.object, payload, self.exclusive);
-            within(store.system(), &self.object, put).await?;
+            store.put(&self.object, payload, self.exclusive).await?;
             drop(permits);
         } else {
             self.send_part(self.pending_bytes).await?;
-            while !self.on_their_way.is_empty() {
-                self.finish_part().await?;
+            while let Some(mut part) = self.on_their_way.pop_front() {
+                part.join().await?;
             }
             if let Some(parts) = self.parts.take() {
-                let complete = store.complete(&self.object, parts, self.exclusive);
-                within(store.system(), &self.object, complete).await?;
+                store.complete(&self.object, parts, self.exclusive).await?;
             }
         }
         self.room = 0;
@@ -204,18 +197,6 @@ impl<S: Store> Writer<S> {
 impl<S: Store> Drop for Writer<S> {
     fn drop(&mut self) {
         self.store.give_room(self.room);
-        if let Some(mut parts) = self.parts.take() {
-            let parts_on_their_way = mem::take(&mut self.on_their_way);
-            // It ends by itself, soon; the proxy's own end leaves to the store what it cannot wait for.
-            tokio::spawn(async move {
-                drop(parts_on_their_way);
-                match timeout(ABORT_DEADLINE, parts.upload.abort()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!("parts of an object stay at the store: {error}"),
-                    Err(_) => tracing::warn!("parts of an object stay at the store: it does not answer"),
-                }
-            });
-        }
     }
 }
 

@@ -19,6 +19,7 @@ const QUESTION: Duration = Duration::from_secs(1);
 pub struct Weed {
     server: Server,
     master: u16,
+    filer: u16,
 }
 
 impl Weed {
@@ -42,14 +43,10 @@ impl Weed {
             format!("-s3.port={}", server.port()),
             format!("-master.port={master}"),
         ]);
-        for own in [
-            "s3.port.grpc",
-            "master.port.grpc",
-            "volume.port",
-            "volume.port.grpc",
-            "filer.port",
-            "filer.port.grpc",
-        ] {
+        let filer = free_port();
+        words.push(format!("-filer.port={filer}"));
+        for own in ["s3.port.grpc", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port.grpc"]
+        {
             words.push(format!("-{own}={}", free_port()));
         }
         let fixed = [
@@ -65,7 +62,7 @@ impl Weed {
         let small = ["-master.volumeSizeLimitMB=64", "-volume.max=100", "-volume.minFreeSpace=1"];
         words.extend(fixed.into_iter().chain(small).map(str::to_owned));
         server.start(words, async |server| is_ready(master, server)).await;
-        Some(Self { server, master })
+        Some(Self { server, master, filer })
     }
 
     pub fn server(&self) -> &Server {
@@ -75,6 +72,12 @@ impl Weed {
     /// What a realm's setting of it says.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
+    }
+
+    /// How many objects are being made of parts in a bucket: each is a directory there.
+    pub fn uploads(&self, bucket: &str) -> usize {
+        let place = format!("/buckets/{bucket}/.uploads/");
+        asked(self.filer, &place).matches(&format!("\"FullPath\":\"{place}")).count()
     }
 
     pub fn kill_9(&mut self) {
@@ -97,7 +100,8 @@ fn asked(port: u16, path: &str) -> String {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), QUESTION)?;
         stream.set_read_timeout(Some(QUESTION))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n")?;
+        let head = "Accept: application/json\r\nConnection: close";
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{head}\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)

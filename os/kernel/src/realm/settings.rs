@@ -243,6 +243,15 @@ fn url(text: &str, schemes: &[&str]) -> std::result::Result<(), String> {
     if !schemes.contains(&scheme) || host.is_empty() {
         return Err(format!("it is written {}://HOST:PORT", schemes.join(":// or ")));
     }
+    for host in host.split(',') {
+        // Of an address in brackets the colons are its own.
+        let after = host.rsplit_once(']').map_or(host, |(_, after)| after);
+        if let Some((_, port)) = after.split_once(':')
+            && !port.parse().is_ok_and(|port: u16| port > 0)
+        {
+            return Err(format!("{port:?} is no port from 1 to 65535"));
+        }
+    }
     if user.contains(':') {
         return Err("a password is a setting of its own, so that it is shown to nobody".to_owned());
     }
@@ -343,11 +352,29 @@ mod tests {
             ("mongo.url", "mongodb://me:hush@host", "a setting of its own"),
             ("s3.endpoint", "ftp://host", "http://"),
             ("s3.endpoint", "http://", "http://"),
+            // Ports once were told of at the first use alone.
+            ("s3.endpoint", "http://host:65536", "no port from 1 to 65535"),
+            ("s3.endpoint", "https://[::1]:0/", "no port"),
+            ("mongo.url", "mongodb://host:", "no port"),
+            ("db.main.url", "postgres://me@host:x/shop", "no port"),
             ("db.a/b.url", "postgres://host/x", "there is no setting"),
             ("s3.secret-key", "a\nb", "s3.secret-key=…"),
         ] {
             let error = set(key, value).unwrap_err();
             assert!(error.code == Code::Invalid && error.message.contains(word), "{key}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn places_of_outside_systems_are_taken() {
+        for (key, value) in [
+            ("s3.endpoint", "https://s3.example.org"),
+            ("s3.endpoint", "http://[::1]:8333/"),
+            ("s3.endpoint", "http://[fe80::1]"),
+            ("db.main.url", "mysql://me@host:3306/shop"),
+            ("mongo.url", "mongodb://one:27017,two:65535/?replicaSet=r"),
+        ] {
+            set(key, value).unwrap();
         }
     }
 

@@ -11,8 +11,17 @@ use tokio::sync::Notify;
 /// Bytes that were given free before the kernel is told, so that others may have them.
 const GIVE_BACK: u64 = 1 << 20;
 
-/// Asks whether so many bytes may be used in all, where so many are used; the same number twice tells it what is.
-pub(crate) type Ask = Box<dyn Fn(u64, u64) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
+/// Says something about the room to the kernel.
+pub(crate) type Ask = Box<dyn Fn(Say) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync>;
+
+/// What is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Say {
+    /// May it be `wanted` bytes in all, where `used` are used?
+    Wanted { used: u64, wanted: u64 },
+    /// So many are used, and no more for now.
+    Used(u64),
+}
 
 pub(super) struct Account {
     ask: Ask,
@@ -37,8 +46,12 @@ impl Account {
     /// # Errors
     /// `Quota`; then it is not counted.
     pub(super) async fn add(&self, bytes: u64) -> Result<()> {
-        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
-        (self.ask)(before, before.saturating_add(bytes)).await.inspect_err(|_| self.subtract(bytes))
+        let used = self.used.fetch_add(bytes, Ordering::Relaxed);
+        // Whoever gives up waiting for the answer takes nothing either.
+        let mut counted = Counted { account: self, bytes };
+        (self.ask)(Say::Wanted { used, wanted: used.saturating_add(bytes) }).await?;
+        counted.bytes = 0;
+        Ok(())
     }
 
     pub(super) fn remove(&self, bytes: u64) {
@@ -53,8 +66,7 @@ impl Account {
         loop {
             self.shrunk.notified().await;
             self.freed.store(0, Ordering::Relaxed);
-            let used = self.used();
-            if let Err(error) = (self.ask)(used, used).await {
+            if let Err(error) = (self.ask)(Say::Used(self.used())).await {
                 tracing::warn!(%error, "the kernel was not told what is used");
             }
         }
@@ -68,8 +80,41 @@ impl Account {
     }
 }
 
+/// Bytes that are counted, unless this is dropped with them.
+struct Counted<'a> {
+    account: &'a Account,
+    bytes: u64,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.account.subtract(self.bytes);
+    }
+}
+
 impl std::fmt::Debug for Account {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Account").field("used", &self.used).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sigmaos::{Code, Error};
+
+    /// What was counted for a call that was given up while the kernel was asked once stayed counted.
+    #[tokio::test]
+    async fn whoever_gives_up_or_is_refused_takes_no_room() {
+        let silent = Account::new(Box::new(|_| Box::pin(std::future::pending())), 10);
+        let mut asking = Box::pin(silent.add(5));
+        assert!(futures_util::poll!(&mut asking).is_pending());
+        assert_eq!(silent.used(), 15, "counted before it is answered");
+        drop(asking);
+        assert_eq!(silent.used(), 10);
+        let refuse: Ask = Box::new(|_| Box::pin(async { Err(Error::new(Code::Quota, "no room")) }));
+        let full = Account::new(refuse, 10);
+        assert_eq!(full.add(5).await.map_err(|error| error.code), Err(Code::Quota));
+        assert_eq!(full.used(), 10);
     }
 }

@@ -1,7 +1,7 @@
 //! The store's files: where they are, what they take, and how they come and go.
 
 use crate::page::{Entry, Meta};
-use crate::place::Object;
+use crate::place::{Bucket, Object};
 use object_store::path::{Path as Key, PathPart};
 use rustix::fs::{RenameFlags, renameat_with};
 use std::borrow::Cow;
@@ -143,15 +143,16 @@ pub(super) fn sync(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Bytes that the store in `dir` takes. Directories that an end by force has left empty are removed.
+/// Bytes that the store in `dir` takes, what is not in a bucket left out. Directories that an end by force has left empty are removed.
 ///
 /// # Errors
 /// As the system says.
-pub(super) fn count(dir: &Path, but: &str) -> io::Result<u64> {
+pub(super) fn count(dir: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for bucket in fs::read_dir(dir)? {
         let bucket = bucket?;
-        if bucket.file_type()?.is_dir() && bucket.file_name() != but {
+        let is_bucket = bucket.file_name().to_str().is_some_and(|name| Bucket::parse(name).is_ok());
+        if bucket.file_type()?.is_dir() && is_bucket {
             bytes += ENTRY + count_below(&bucket.path(), 1)?;
         }
     }
