@@ -3,9 +3,10 @@
 //! Who reads on where the last read ended gets what comes next before it asks, more of it the longer that goes on. Who reads here and
 //! there costs the store what it reads, and nothing more.
 
-/// Bytes that are fetched ahead of who begins to read on, and at most.
+/// Bytes that are fetched ahead of who begins to read on, and at most. More than a processor's cache holds would be slower, and what lies at
+/// the connection comes on top.
 pub(crate) const FIRST_AHEAD: u64 = 1 << 20;
-pub(crate) const MOST_AHEAD: u64 = 8 << 20;
+pub(crate) const MOST_AHEAD: u64 = 2 << 20;
 
 /// What a reader did so far.
 #[derive(Debug, Default)]
@@ -50,7 +51,7 @@ mod tests {
         let mut ahead = Ahead::default();
         let windows: Vec<u64> =
             (0..6).map(|piece| read(&mut ahead, piece * PIECE).unwrap() - (piece + 1) * PIECE).collect();
-        let doubled = [1, 2, 4, 8, 8, 8].map(|times| times * FIRST_AHEAD);
+        let doubled = [1, 2, 2, 2, 2, 2].map(|times| times * FIRST_AHEAD);
         assert_eq!((windows, doubled[5]), (doubled.to_vec(), MOST_AHEAD));
     }
 
