@@ -161,6 +161,17 @@ impl Session for Control {
             other => Err(protocol(format!("a jail says {other:?}"))),
         }
     }
+
+    /// A launcher that cannot be reached ends by itself, since its door is closed. It is one that ended before it was used.
+    fn bereft(&self, frame: Frame) -> Result<()> {
+        let ready: proto::LauncherReady = frame.message().map_err(|error| protocol(error.to_string()))?;
+        tracing::error!(realm = %self.jail.realm, "sigmad has no descriptors left for a launcher");
+        if let Some(slot) = self.jail.made(ready.class()) {
+            self.kernel.remove_slot(slot);
+        }
+        self.jail.stillborn(&self.kernel, ready.class());
+        Ok(())
+    }
 }
 
 impl Control {

@@ -2,7 +2,7 @@
 
 use super::busy::Lookout;
 use super::connection::Shared;
-use super::socket::Incoming;
+use super::socket::{Incoming, Taken};
 use super::{MAX_IN_FLIGHT_BYTES, MAX_QUEUED};
 use crate::rpc::{Call, Reply};
 use crate::{Code, Error, Result};
@@ -34,6 +34,16 @@ pub trait Session: Send + Sync + 'static {
     fn notice(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
         drop(fds);
         Err(Error::new(Code::Protocol, format!("nobody takes the notice {:?} here", frame.method())))
+    }
+
+    /// Takes a frame as [`Session::notice`] does, whose descriptors were lost, since this process has as many as it may have: whoever
+    /// is at their other ends sees them closed.
+    ///
+    /// # Errors
+    /// An error closes the connection.
+    fn bereft(&self, frame: Frame) -> Result<()> {
+        drop(frame);
+        Ok(())
     }
 }
 
@@ -76,7 +86,7 @@ impl Driver {
             greeter: Some(greeter),
             session: None,
             buffer: BytesMut::new(),
-            fds: Incoming::new(),
+            fds: Incoming::default(),
             running: FuturesUnordered::new(),
             aborts: HashMap::new(),
             bytes_in_flight: 0,
@@ -209,13 +219,14 @@ impl Driver {
     }
 
     fn frame(&mut self, cx: &mut Context<'_>, frame: Frame) -> Result<()> {
-        if self.fds.len() < usize::from(frame.fds) {
-            return Err(Error::new(
-                Code::Protocol,
-                "a frame announces descriptors that did not come with it",
-            ));
-        }
-        let fds: Vec<_> = self.fds.drain(..usize::from(frame.fds)).collect();
+        let fds = match self.fds.take(frame.fds.into()) {
+            Taken::All(fds) => fds,
+            Taken::Lost => return self.bereft(frame),
+            Taken::Missing => {
+                let text = "a frame announces descriptors that did not come with it";
+                return Err(Error::new(Code::Protocol, text));
+            }
+        };
         if let Some(greeter) = self.greeter.take() {
             self.session = Some(greeter(&frame)?);
             return Ok(());
@@ -248,6 +259,20 @@ impl Driver {
                 Err(Error::from(failure).context("the other side closed the connection"))
             }
             Kind::Hello => Err(Error::new(Code::Protocol, "a second Hello")),
+        }
+    }
+
+    /// This process has as many descriptors as it may have, and those of a frame were lost. That costs what they were for, and not the
+    /// connection.
+    fn bereft(&self, frame: Frame) -> Result<()> {
+        match (frame.kind, &self.session) {
+            (Kind::Reply, _) => {
+                let text = "this process has as many descriptors as it may have: close some and try again";
+                self.shared.complete(frame.tag, Err(Error::new(Code::Busy, text)));
+                Ok(())
+            }
+            (Kind::Notice, Some(session)) => session.bereft(frame),
+            _ => Err(Error::new(Code::Protocol, "a frame that carries no descriptors announces some")),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use sigma_abi::limits::MAX_FDS;
 use std::collections::VecDeque;
@@ -19,8 +19,47 @@ const DOOR_READ: usize = 16 << 10;
 /// Bytes of one read of any other; more are read at once where a frame is known to be larger.
 const LIGHT_READ: usize = 8 << 10;
 
-/// Descriptors that came with frames not yet decoded.
-pub type Incoming = VecDeque<OwnedFd>;
+/// What came with frames that are not yet decoded, in their order: descriptors, and gaps where the system had none to give to this
+/// process, which has as many as it may have.
+#[derive(Debug, Default)]
+pub struct Incoming(VecDeque<Option<OwnedFd>>);
+
+/// The descriptors of one frame.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    All(Vec<OwnedFd>),
+    /// Some of them came when there was no room. The system has closed those, and the others are closed here.
+    Lost,
+    /// They were not sent.
+    Missing,
+}
+
+impl Incoming {
+    fn arrived(&mut self, fds: Vec<OwnedFd>, lost: bool) -> io::Result<()> {
+        self.0.extend(fds.into_iter().map(Some));
+        if lost {
+            self.0.push_back(None);
+        }
+        if self.0.len() > MAX_FDS {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "more descriptors than frames announced"));
+        }
+        Ok(())
+    }
+
+    /// Takes what came with the next frame, which announces `count`. The descriptors of a frame come in one read, so that a gap ends
+    /// what came with it.
+    pub(crate) fn take(&mut self, count: usize) -> Taken {
+        let mut fds = Vec::with_capacity(count);
+        while fds.len() < count {
+            match self.0.pop_front() {
+                Some(Some(fd)) => fds.push(fd),
+                Some(None) => return Taken::Lost,
+                None => return Taken::Missing,
+            }
+        }
+        Taken::All(fds)
+    }
+}
 
 /// A stream socket.
 #[derive(Debug)]
@@ -86,14 +125,13 @@ fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8], fds: &mut Incoming) -> io::
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let message = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, flags)?;
+    let mut came = Vec::new();
     for item in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = item {
-            fds.extend(rights);
+            came.extend(rights);
         }
     }
-    if fds.len() > MAX_FDS {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "more descriptors than frames announced"));
-    }
+    fds.arrived(came, message.flags.contains(ReturnFlags::CTRUNC))?;
     Ok(message.bytes)
 }
 
@@ -105,4 +143,30 @@ fn send(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>], fds: &[OwnedFd]) -> io::
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "more descriptors than a frame may carry"));
     }
     Ok(sendmsg(socket, slices, &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn null() -> OwnedFd {
+        std::fs::File::open("/dev/null").unwrap().into()
+    }
+
+    #[test]
+    fn a_frame_whose_descriptors_are_lost_takes_none_of_another() {
+        let mut incoming = Incoming::default();
+        incoming.arrived(vec![null()], false).unwrap();
+        incoming.arrived(vec![null()], true).unwrap();
+        incoming.arrived(Vec::new(), true).unwrap();
+        incoming.arrived(vec![null(), null()], false).unwrap();
+        assert!(matches!(incoming.take(1), Taken::All(fds) if fds.len() == 1));
+        assert!(matches!(incoming.take(2), Taken::Lost), "one of two came");
+        assert!(matches!(incoming.take(0), Taken::All(fds) if fds.is_empty()), "this one announces none");
+        assert!(matches!(incoming.take(1), Taken::Lost));
+        assert!(matches!(incoming.take(2), Taken::All(fds) if fds.len() == 2));
+        assert!(matches!(incoming.take(1), Taken::Missing));
+        let many = (0..=MAX_FDS).map(|_| null()).collect();
+        assert!(incoming.arrived(many, false).is_err(), "no frame carries so many");
+    }
 }

@@ -3,8 +3,9 @@
 // A step ends by a wild write: that is the point.
 #![allow(unsafe_code)]
 
-use sigmaos::{Code, Create, Error, Pid, Principal, ProcSpec, Result, Sigma, Status, proto};
+use sigmaos::{Code, Create, Error, Export, Pid, Principal, ProcSpec, Result, Sigma, Status, proto};
 use std::io::{Read, Write, stdin};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 #[path = "actor/published.rs"]
@@ -127,15 +128,28 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
             sigma.create(path, Create::file().perm(perm)).await.map(drop)
         }
         // STEP: one that is `Denied`.
-        "denied" => {
-            let (word, rest) = rest.split_once(':').unwrap_or((rest, ""));
-            match Box::pin(step(sigma, child, word, rest)).await {
-                Err(error) if error.code == Code::Denied => Ok(()),
-                done => Err(Error::new(Code::Internal, format!("{word}:{rest} was not denied: {done:?}"))),
-            }
-        }
+        "denied" => refused(sigma, child, rest, Code::Denied).await,
         // PATH: an ephemeral file there, for as long as this lives.
         "hold" => sigma.create(rest, Create::file().ephemeral()).await.map(drop),
+        // PATH: serves a file `first` below it.
+        "serve" => sigma.mount(rest, Export::new().file("first", "look twice")?).await,
+        // Takes every descriptor that it may have, until its input ends.
+        "hoard" => {
+            let mut kept = Vec::new();
+            while let Ok(one) = stdin().as_fd().try_clone_to_owned() {
+                kept.push(one);
+            }
+            println!("hoards {}", kept.len());
+            std::thread::spawn(move || {
+                // However it ends.
+                let _ = stdin().read_to_end(&mut Vec::new());
+                drop(kept);
+                println!("gave back");
+            });
+            Ok(())
+        }
+        // STEP: one that is `Busy`.
+        "busy" => refused(sigma, child, rest, Code::Busy).await,
         // PATH,FENCE: says its epoch when it is the leader.
         "lead" => {
             let (path, fence) = rest.split_once(',').unwrap_or((rest, ""));
@@ -181,6 +195,15 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
             Ok(())
         }
         _ => Err(Error::new(Code::Invalid, format!("{word:?} is not a step that an actor knows"))),
+    }
+}
+
+/// Plays a step that must fail by `code`.
+async fn refused(sigma: &Sigma, child: &mut Option<Pid>, played: &str, code: Code) -> Result<()> {
+    let (word, rest) = played.split_once(':').unwrap_or((played, ""));
+    match Box::pin(step(sigma, child, word, rest)).await {
+        Err(error) if error.code == code => Ok(()),
+        done => Err(Error::new(Code::Internal, format!("{played} was not refused as {code:?}: {done:?}"))),
     }
 }
 
