@@ -7,7 +7,7 @@
 
 use serde_json::Value;
 use sigma_test::{host, story};
-use sigmaos::Status;
+use sigmaos::{Code, Status};
 use std::path::Path;
 use std::process::Command;
 
@@ -64,6 +64,33 @@ fn whoever_boots_a_machine_has_a_sandbox_and_a_namespace() {
         machine.kill_9_sigmad().await;
         machine.boot_again().await;
         machine.ok(&["run", "hello"]).await;
+    });
+}
+
+/// The first port that everybody may listen on, ip(7).
+fn first_free_port() -> u16 {
+    let start = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    start.ok().and_then(|start| start.trim().parse().ok()).unwrap_or(1024)
+}
+
+#[test]
+fn a_port_that_needs_privilege_is_published_by_who_has_it_and_others_are_told_what_to_do() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let port = 1019;
+        machine.ok(&["realm", "set", "a", &format!("publish.ports={port}")]).await;
+        let spec = tenant.spec(&format!("actor publish:{port},1")).await.publish(port);
+        let spawned = tenant.try_spawn(spec).await;
+        if rustix::process::geteuid().is_root() || first_free_port() <= port {
+            tenant.kill(spawned.unwrap()).await;
+            return;
+        }
+        let error = spawned.unwrap_err();
+        assert_eq!(error.code, Code::Denied, "{error}");
+        for word in ["publish 1019", "choose a greater port", "net.ipv4.ip_unprivileged_port_start"] {
+            assert!(error.message.contains(word), "{error}");
+        }
+        assert_eq!(tenant.sigma.procs(true).await.unwrap(), [], "nothing was spawned");
     });
 }
 

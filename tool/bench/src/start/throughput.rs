@@ -10,7 +10,7 @@ use crate::promise::{THROUGHPUT_BARE, THROUGHPUT_FLOOR};
 use crate::report::Report;
 use anyhow::{Context, Result, ensure};
 use sigma_abi::limits::{DEFAULT_MEMORY, LEAST_MCPU, LEAST_MEMORY};
-use sigmaos::{ProcSpec, Realm, Sigma};
+use sigmaos::{Pid, ProcSpec, Realm, Sigma};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,8 +31,9 @@ const MAX_TASKS: u32 = 512;
 /// A uid that no realm has: the kernel gives out later ones.
 const BARE_UID: &str = "1879000000";
 
-/// Procs that run while the memory of the kernel is looked at.
+/// Procs that run, and that are queued, while the memory of the kernel is looked at.
 const RUNNING: u32 = 100;
+const QUEUED: u32 = 10_000;
 
 /// # Errors
 /// Where a proc does not start or end as it should.
@@ -55,7 +56,8 @@ pub async fn run(bench: &Bench<'_>, count: usize) -> Result<Report> {
     report.row("the same of the proc's program", same, "1/s");
     report.row("procs / bare loop", 100.0 * ours / with_layers, "%");
     report.row("procs / floor", 100.0 * ours / tiny, "%");
-    report.row("memory of the kernel for a running proc", memory(bench).await? / 1024.0, "KiB");
+    report.row("memory of the kernel for a running proc", running(bench).await? / 1024.0, "KiB");
+    report.row("memory of the kernel for a queued proc", queued(bench).await? / 1024.0, "KiB");
     report.promise(THROUGHPUT_FLOOR, tiny / ours);
     report.promise(THROUGHPUT_BARE, with_layers / ours);
     Ok(report)
@@ -164,22 +166,47 @@ impl Drop for Groups {
 }
 
 /// Bytes that the kernel's processes take more for each proc that runs.
-async fn memory(bench: &Bench<'_>) -> Result<f64> {
-    let spec = ProcSpec::new(NOOP)?.args(["wait"]).latency_critical(LEAST_MCPU).memory_bytes(LEAST_MEMORY);
+async fn running(bench: &Bench<'_>) -> Result<f64> {
     let count = RUNNING.min(bench.kernel.cores * 1000 / LEAST_MCPU / 2);
     let before = memory_bytes(&kernel_processes::of(bench.kernel.os_pid)?);
     let mut pids = Vec::new();
     for _ in 0..count {
-        let pid = bench.sigma.spawn(spec.clone()).await?;
+        let pid = bench.sigma.spawn(waiting(LEAST_MCPU)?).await?;
         bench.sigma.wait_start(pid).await?;
         pids.push(pid);
     }
     let after = memory_bytes(&kernel_processes::of(bench.kernel.os_pid)?);
+    end(bench, pids).await?;
+    Ok(after.saturating_sub(before) as f64 / f64::from(count))
+}
+
+/// Bytes that the kernel's processes take more for each proc that is queued.
+async fn queued(bench: &Bench<'_>) -> Result<f64> {
+    let first = bench.sigma.spawn(waiting(LEAST_MCPU)?).await?;
+    bench.sigma.wait_start(first).await?;
+    let before = memory_bytes(&kernel_processes::of(bench.kernel.os_pid)?);
+    let mut pids = Vec::new();
+    for _ in 0..QUEUED {
+        // While the first one runs none of these can.
+        pids.push(bench.sigma.spawn(waiting(bench.kernel.cores * 1000)?).await?);
+    }
+    let after = memory_bytes(&kernel_processes::of(bench.kernel.os_pid)?);
+    pids.push(first);
+    end(bench, pids).await?;
+    Ok(after.saturating_sub(before) as f64 / f64::from(QUEUED))
+}
+
+/// A proc that waits until it is ended, and takes next to nothing.
+fn waiting(mcpu: u32) -> Result<ProcSpec> {
+    Ok(ProcSpec::new(NOOP)?.args(["wait"]).latency_critical(mcpu).memory_bytes(LEAST_MEMORY))
+}
+
+async fn end(bench: &Bench<'_>, pids: Vec<Pid>) -> Result<()> {
     for pid in &pids {
         bench.sigma.kill(*pid).await?;
     }
     for pid in pids {
         bench.sigma.wait_exit(pid).await?;
     }
-    Ok(after.saturating_sub(before) as f64 / f64::from(count))
+    Ok(())
 }

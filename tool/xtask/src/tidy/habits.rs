@@ -23,6 +23,21 @@ const PURE: &[&str] = &["os/abi/src/", "os/schedd/src/"];
 const IMPURE: &[&str] =
     &["std::fs", "std::net", "std::process", "std::thread", "std::env", "Instant::now", "SystemTime::now"];
 
+/// What runs for days: it must not depend on a clock that somebody may set.
+const UNTIMED: &[&str] = &["os/", "proxy/", "app/"];
+
+/// Files of it that ask that clock all the same, and why a jump of it harms nobody.
+const WALL_CLOCKS: &[(&str, &str)] = &[
+    ("os/kernel/src/proc.rs", "when a proc was spawned, for people"),
+    ("os/named/src/server.rs", "when an entry was changed, for people"),
+    (
+        "proxy/mongo/src/cursors.rs",
+        "where numbers begin, so that those of an earlier life are not given again",
+    ),
+    ("app/cache/src/shard.rs", "where versions begin, as above"),
+    ("app/socialnet/src/clock.rs", "when a post was written; numbers grow whatever the clock does"),
+];
+
 /// Programs that may sleep although they lie in `test/`.
 const SLEEPERS: &[(&str, &str)] = &[("test/procs/", "a proc that idles is what some tests run")];
 
@@ -52,6 +67,14 @@ pub(super) fn check(source: &Source) -> Vec<Problem> {
             for word in IMPURE.iter().filter(|word| line.code.contains(**word)) {
                 refuse("pure", &format!("{word} in a crate that decides purely: let the caller pass it in"));
             }
+        }
+        let asks = line.code.contains("SystemTime::now") || line.code.contains("UNIX_EPOCH.elapsed");
+        let may_ask = || WALL_CLOCKS.iter().any(|(file, _)| *file == source.path);
+        if asks && UNTIMED.iter().any(|place| source.path.starts_with(place)) && !line.is_test && !may_ask() {
+            refuse(
+                "clock",
+                "a clock that may be set: take Instant, or list the file with why a jump harms nobody",
+            );
         }
         above = Some(line);
     }
@@ -190,6 +213,16 @@ mod tests {
         let text = "//! X.\nuse std::fs;\nlet now = Instant::now();\n";
         assert_eq!(broken("os/abi/src/x.rs", text), [(2, "pure"), (3, "pure")]);
         assert_eq!(broken("os/kernel/src/x.rs", text), NONE);
+    }
+
+    #[test]
+    fn what_runs_for_days_depends_on_no_clock_that_may_be_set() {
+        for text in ["//! X.\nlet now = SystemTime::now();\n", "//! X.\nlet now = UNIX_EPOCH.elapsed();\n"] {
+            assert_eq!(broken("os/named/src/x.rs", text), [(2, "clock")]);
+            assert_eq!(broken("os/named/src/server.rs", text), NONE);
+            assert_eq!(broken("tool/cli/src/x.rs", text), NONE);
+        }
+        assert_eq!(broken("os/kernel/src/x.rs", "//! X.\nlet now = Instant::now();\n"), NONE);
     }
 
     #[test]

@@ -209,3 +209,44 @@ fn small_contents_that_were_kept_apart_are_read_and_brought_home() {
     world.put("/file", "new").unwrap();
     assert_eq!(apart(&world.kept), 0);
 }
+
+/// What becomes of a tree, step by step, where the clock of the machine shows `clock` of each step; without the times that are shown.
+fn lived_by(clock: impl Fn(u64) -> u64) -> Vec<String> {
+    let mut world = World::new();
+    let ephemeral = New { ephemeral: true, ..NEW };
+    let held = Action::Put { path: path("/held"), new: ephemeral, exclusive: true, contents: Bytes::new() };
+    let elect =
+        Action::Elect { path: path("/leader"), perm: 0o66, fence: Some(path("/d")), contents: Bytes::new() };
+    let actions = [
+        create("/d", Kind::Directory, ""),
+        put("/d/a", "one", false),
+        held,
+        elect.clone(),
+        put("/d/a", "two", false),
+        Action::Rename { from: path("/d/a"), to: path("/b") },
+        Action::Rename { from: path("/held"), to: path("/d/held") },
+        put("/b", "", true),
+        Action::Ended { pid: pid(0) },
+        elect,
+        Action::Remove { path: path("/d"), entry: None },
+    ];
+    let steps = actions.into_iter().zip(0..).map(|(action, step)| {
+        world.now_ms = clock(step);
+        let told = match world.apply(action) {
+            Ok(Reply::Entry { id, stat }) => format!("{id}: {:?}", Stat { modified_ms: 0, ..stat }),
+            other => format!("{other:?}"),
+        };
+        format!("{told}, and then {:?}", world.names("/d"))
+    });
+    steps.collect()
+}
+
+/// Leases, elections, versions and the order of things rest on what happened, and not on when that was.
+#[test]
+fn a_clock_that_jumps_changes_the_times_that_are_shown_and_nothing_else() {
+    let steady = lived_by(|step| 1_000_000 + step);
+    assert!(steady[7].contains("Exists") && steady[8].contains("Done"), "{steady:#?}");
+    for clock in [|_| 0, |step| 1_000_000 - 1000 * step, |step| [0, u64::MAX / 2][step as usize % 2]] {
+        assert_eq!(lived_by(clock), steady);
+    }
+}
