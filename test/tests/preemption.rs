@@ -151,13 +151,66 @@ fn what_the_kernel_does_for_a_realm_counts_towards_that_realm() {
         // The first use of /ux starts its proxy.
         tenant.sigma.put_file("/ux/~local/file", "text").await.unwrap();
         let sigmad = machine.sigmad().await;
-        for program in ["named", "ux"] {
-            eventually(program, async || {
-                let children = host::children(sigmad);
-                let process = children.into_iter().find(|pid| host::name(*pid) == program)?;
-                host::cgroup(process, "cpu")?.ends_with("lc/shop/kernel").then_some(())
-            })
-            .await;
+        let served_as = async |class: &str| {
+            for program in ["named", "ux"] {
+                eventually(program, async || {
+                    let children = host::children(sigmad);
+                    let process = children.into_iter().find(|pid| host::name(*pid) == program)?;
+                    let group = host::cgroup(process, "cpu")?;
+                    (group.ends_with("shop/kernel") && class_of(process).0 == class).then_some(())
+                })
+                .await;
+            }
+        };
+        // Without LC procs that wait for it, it gives way to those of others.
+        served_as("be").await;
+        let pid = tenant.spawn_lc(100, "actor start wait-kill").await;
+        served_as("lc").await;
+        end(&tenant, pid).await;
+        served_as("be").await;
+    });
+}
+
+#[test]
+fn busy_lc_procs_are_kept_on_a_core_each_while_be_procs_run_and_let_go_after() {
+    story(async |machine| {
+        let cores = machine.status().await["cores"].as_u64().unwrap();
+        if !machine.has_cgroups().await || cores < 2 {
+            return;
+        }
+        let (lc, be) = (machine.realm("lc").await, machine.realm("be").await);
+        let lines = ["actor start spin", "actor start spin again"];
+        let mut busy = Vec::new();
+        for line in lines {
+            let spec = lc.spec(line).await.latency_critical(1000).grace(Duration::ZERO);
+            busy.push(lc.spawn_spec(spec).await);
+        }
+        let sigmad = machine.sigmad().await;
+        let anywhere = host::status(sigmad, "Cpus_allowed_list").unwrap();
+        let where_they_are = async || {
+            let mut cores = Vec::new();
+            for line in lines {
+                let process = eventually(line, async || host::find(sigmad, line)).await;
+                cores.push(host::status(process, "Cpus_allowed_list").unwrap());
+            }
+            cores
+        };
+        let spec = be.spec("actor start spin").await.grace(Duration::ZERO);
+        let spinner = be.spawn_spec(spec).await;
+        eventually("each has a core", async || {
+            let cores = where_they_are().await;
+            (cores[0] != cores[1] && !cores.contains(&anywhere)).then_some(())
+        })
+        .await;
+        be.kill(spinner).await;
+        be.wait_exit(spinner).await;
+        eventually("they go where they like", async || {
+            (where_they_are().await == [anywhere.clone(), anywhere.clone()]).then_some(())
+        })
+        .await;
+        for pid in busy {
+            lc.kill(pid).await;
+            lc.wait_exit(pid).await;
         }
     });
 }

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! sigmaos-<machine>/lc/<realm>/<slot>    equal weights a realm; procs weighted by mcpu
-//!                  /lc/<realm>/kernel    its named and proxies, weighted as one core
+//!                  /lc/<realm>/kernel    its named and proxies, weighted as one core, while it has LC procs
 //! sigmaos-<machine>-be/<realm>/<slot>    cpu.idle; equal weights a realm
+//!                     /<realm>/kernel    its named and proxies, while it has none
 //! ```
 //!
-//! What the kernel does for a realm counts towards that realm: a realm that keeps its named busy takes CPU from its own LC
-//! procs, and no more than an even share from other realms. It is not idle, since LC procs wait for it.
+//! What the kernel does for a realm counts towards that realm: a realm that keeps its named busy takes CPU from its own
+//! procs, and no more than an even share from other realms. It is not idle while LC procs may wait for it: `crate::rank`
+//! says when, and [`Cgroups::rank`] moves it.
 //!
 //! The two tops weigh as any other group of the machine, but that of BE is idle: beside LC work, sigmad, tools, and whatever
 //! else runs. With `--sched-idle=off`, for experiments, it is not, and the two weigh the same.
@@ -219,17 +221,33 @@ impl Cgroups {
         processes
     }
 
-    /// Counts a kernel process towards the realm that it serves.
+    /// Counts a kernel process towards the realm that it serves, as LC work at first.
     ///
     /// # Errors
     /// What the system says.
     pub(crate) fn take_in(&self, realm: &Realm, os_pid: u32) -> io::Result<()> {
         let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
-        let name = Path::new("lc").join(realm.as_str()).join("kernel");
+        let name = kernel_group(realm, proto::Class::Lc);
         match &self.version {
             _ if *closed => Ok(()),
             Version::V1(tree) => tree.take_in(&name, os_pid),
             Version::V2(tree) => tree.take_in(&name, os_pid),
+            Version::Absent(_) => Ok(()),
+        }
+    }
+
+    /// Serves the kernel processes of a realm as work of this class from now on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn rank(&self, realm: &Realm, class: proto::Class) -> io::Result<()> {
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        let other = if class == proto::Class::Lc { proto::Class::Be } else { proto::Class::Lc };
+        let (from, to) = (kernel_group(realm, other), kernel_group(realm, class));
+        match &self.version {
+            _ if *closed => Ok(()),
+            Version::V1(tree) => tree.rank(&from, &to),
+            Version::V2(tree) => tree.rank(&from, &to),
             Version::Absent(_) => Ok(()),
         }
     }
@@ -340,4 +358,9 @@ impl Cgroups {
 /// The group of a realm and class, below the top.
 fn realm_group(realm: &Realm, class: proto::Class) -> PathBuf {
     Path::new(if class == proto::Class::Lc { "lc" } else { "be" }).join(realm.as_str())
+}
+
+/// The group of a realm's kernel processes, while they are served as this class.
+fn kernel_group(realm: &Realm, class: proto::Class) -> PathBuf {
+    realm_group(realm, class).join("kernel")
 }

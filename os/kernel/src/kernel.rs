@@ -8,6 +8,7 @@ use crate::proc::restart::Verdict;
 use crate::proc::table::Table;
 use crate::proc::{Birth, End, Phase, Proc, Timing};
 use crate::publish::{self, Ports};
+use crate::rank::Ranks;
 use crate::realm::{Realms, Tenant};
 use crate::schedule::Scheduler;
 use crate::session::Client;
@@ -60,6 +61,7 @@ pub(crate) struct Kernel {
     pub(crate) tools: Tools,
     pub(crate) pressure: Pressure,
     pub(crate) scheduler: Scheduler,
+    pub(crate) ranks: Arc<Ranks>,
     pub(crate) shutdown: Notify,
     numbers: AtomicU64,
 }
@@ -79,7 +81,9 @@ pub(crate) struct Parts {
 impl Kernel {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let Parts { state, capacity, cgroups, without, sched_idle, programs, log } = parts;
+        let cgroups = Arc::new(cgroups);
         Arc::new(Self {
+            ranks: Arc::new(Ranks::new(Arc::clone(&cgroups))),
             scheduler: Scheduler::new(capacity),
             blobs: Arc::new(Blobs::new(state.blobs())),
             realms: Realms::default(),
@@ -89,7 +93,7 @@ impl Kernel {
             pressure: Pressure::default(),
             state,
             capacity,
-            cgroups: Arc::new(cgroups),
+            cgroups,
             without,
             sched_idle,
             programs,
@@ -131,7 +135,7 @@ impl Kernel {
         args: Vec<String>,
     ) -> std::io::Result<Program> {
         let program = self.program(&format!("{file} of {realm}"), file, args)?;
-        Ok(Program { serves: Some((realm.clone(), Arc::clone(&self.cgroups))), ..program })
+        Ok(Program { serves: Some((realm.clone(), Arc::clone(&self.ranks))), ..program })
     }
 
     /// Queues a proc.

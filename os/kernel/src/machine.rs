@@ -47,6 +47,14 @@ pub(crate) fn used_us(os_pid: u32) -> Option<u64> {
     parse_used(&fs::read_to_string(format!("/proc/{os_pid}/stat")).ok()?)
 }
 
+/// CPU time that a thread has used, in microseconds, and the core on which it ran last; `None` for one that has ended.
+pub(crate) fn thread_times(os_pid: u32, thread: u32) -> Option<(u64, usize)> {
+    let stat = fs::read_to_string(format!("/proc/{os_pid}/task/{thread}/stat")).ok()?;
+    // The core is field 39, and what follows the name begins with field 3.
+    let core = stat.rsplit_once(')')?.1.split_whitespace().nth(39 - 3)?.parse().ok()?;
+    Some((parse_used(&stat)?, core))
+}
+
 /// User and system time of /proc/PID/stat, fields 14 and 15 of proc_pid_stat(5).
 fn parse_used(stat: &str) -> Option<u64> {
     // The name, in parentheses, may hold anything; what follows it begins with field 3.

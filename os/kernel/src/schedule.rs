@@ -1,12 +1,13 @@
 //! The edge of the scheduler: the pure policy, what it decides, and the measurements that it is given.
 
 use crate::cgroup::{Cgroups, Slot};
+use crate::homes::Homes;
 use crate::kernel::{Kernel, SIGKILL};
 use crate::machine::{Capacity, IdleMeter, used_us};
 use crate::proc::{End, Proc};
 use sigma_abi::{Cause, Pid, ProcSpec, Realm, Result, Status};
 use sigma_schedd::{Action, Event, Load, Machine, Policy};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -24,13 +25,15 @@ pub(crate) struct Scheduler {
     waiting: Notify,
     /// LC procs run.
     serving: Notify,
+    /// A realm has LC procs, or has none any more.
+    pub(crate) lc_realms: Notify,
 }
 
 impl Scheduler {
     pub(crate) fn new(capacity: Capacity) -> Self {
         let Capacity { cores, memory_bytes, procs, .. } = capacity;
         let policy = Mutex::new(Policy::new(Machine { cores, memory_bytes, procs }));
-        Self { policy, waiting: Notify::new(), serving: Notify::new() }
+        Self { policy, waiting: Notify::new(), serving: Notify::new(), lc_realms: Notify::new() }
     }
 
     /// # Errors
@@ -42,7 +45,12 @@ impl Scheduler {
     fn handle(&self, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         let mut policy = self.lock();
+        let with_lc = policy.realms_with_lc().len();
         policy.handle(event, &mut actions);
+        // One event is of one realm at most: it changes the number where it changes the set.
+        if policy.realms_with_lc().len() != with_lc {
+            self.lc_realms.notify_one();
+        }
         let load = policy.load();
         if load.be_queued > 0 {
             self.waiting.notify_one();
@@ -61,6 +69,11 @@ impl Scheduler {
     pub(crate) fn explain(&self, pid: Pid) -> (String, String) {
         let policy = self.lock();
         (policy.why(pid).unwrap_or_default(), policy.served(pid).unwrap_or_default())
+    }
+
+    /// The realms that have LC procs here.
+    pub(crate) fn realms_with_lc(&self) -> BTreeSet<Realm> {
+        self.lock().realms_with_lc().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Policy> {
@@ -161,9 +174,11 @@ pub(crate) async fn measure_use(kernel: Arc<Kernel>) {
             tokio::time::sleep(MEASURE_USE_EVERY).await;
             let procs = running_lc(&kernel);
             let cgroups = Arc::clone(&kernel.cgroups);
+            // Where BE procs are ordinary work they give way to nobody, and all are placed alike.
+            let beside_be = kernel.sched_idle && kernel.scheduler.load().be_running > 0;
             // There may be thousands of files to read.
             let measured = tokio::task::spawn_blocking(move || {
-                let event = meter.read(&cgroups, procs);
+                let event = meter.read(&cgroups, procs, beside_be);
                 (meter, event)
             });
             let Ok((back, event)) = measured.await else { break };
@@ -190,31 +205,35 @@ struct UseMeter {
     idle: IdleMeter,
     at: Instant,
     used_us: HashMap<Pid, u64>,
+    homes: Homes,
 }
 
 impl UseMeter {
     fn new(cores: u32) -> Self {
         let mut idle = IdleMeter::default();
         idle.read(cores);
-        Self { cores, idle, at: Instant::now(), used_us: HashMap::new() }
+        Self { cores, idle, at: Instant::now(), used_us: HashMap::new(), homes: Homes::default() }
     }
 
-    fn read(&mut self, cgroups: &Cgroups, procs: Vec<(Pid, Slot)>) -> Event {
+    fn read(&mut self, cgroups: &Cgroups, procs: Vec<(Pid, Slot)>, beside_be: bool) -> Event {
         let idle_mcpu = self.idle.read(self.cores);
         let span_us = self.at.elapsed().as_micros() as u64;
         self.at = Instant::now();
         let before = std::mem::take(&mut self.used_us);
-        let mut used = Vec::new();
+        let (mut used, mut processes_used) = (Vec::new(), Vec::new());
         for (pid, slot) in procs {
             // Nothing is known of one that ends, or is just being moved.
             let processes = cgroups.processes(&slot);
             let used_us = processes.iter().map(|process| used_us(*process)).sum::<Option<u64>>();
             let Some(now_us) = used_us.filter(|_| !processes.is_empty()) else { continue };
             if let Some(before_us) = before.get(&pid) {
-                used.push((pid, now_us.saturating_sub(*before_us)));
+                let used_us = now_us.saturating_sub(*before_us);
+                used.push((pid, used_us));
+                processes_used.extend(processes.iter().map(|process| (*process, used_us)));
             }
             self.used_us.insert(pid, now_us);
         }
+        self.homes.keep(span_us, &processes_used, beside_be);
         Event::Used { span_us, idle_mcpu, procs: used }
     }
 }

@@ -8,7 +8,7 @@
 //! A process that hangs without ending is as good as dead, so each is asked now and then, and one that does not answer is killed
 //! and started again like any other that ended.
 
-use crate::cgroup::Cgroups;
+use crate::rank::Ranks;
 use crate::realm::proxies::Desk;
 use crate::session;
 use command_fds::{CommandFdExt, FdMapping};
@@ -62,8 +62,8 @@ pub(crate) struct Program {
     pub(crate) lock: OwnedFd,
     /// Where its standard error goes.
     pub(crate) log: File,
-    /// The realm that its CPU counts towards, and where that is counted.
-    pub(crate) serves: Option<(Realm, Arc<Cgroups>)>,
+    /// The realm that its CPU counts towards, and who sees to that.
+    pub(crate) serves: Option<(Realm, Arc<Ranks>)>,
     /// What a proxy may ask the kernel for.
     pub(crate) desk: Option<Desk>,
     /// What it reads from its descriptor 5.
@@ -113,10 +113,10 @@ impl Program {
 
     /// Counts it towards the realm that it serves. It can serve all the same where that fails.
     fn count(&self, os_pid: Option<u32>) {
-        let (Some((realm, cgroups)), Some(os_pid)) = (self.serves.clone(), os_pid) else { return };
+        let (Some((realm, ranks)), Some(os_pid)) = (self.serves.clone(), os_pid) else { return };
         // Moving a process may take milliseconds.
         drop(tokio::task::spawn_blocking(move || {
-            if let Err(error) = cgroups.take_in(&realm, os_pid) {
+            if let Err(error) = ranks.take_in(&realm, os_pid) {
                 tracing::warn!(%realm, os_pid, %error, "a kernel process does not count towards its realm");
             }
         }));

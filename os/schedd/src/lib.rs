@@ -39,6 +39,7 @@ mod admit;
 pub mod book;
 mod event;
 mod evict;
+pub mod homes;
 mod lane;
 mod order;
 mod policy;

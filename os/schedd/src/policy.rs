@@ -91,6 +91,11 @@ impl Policy {
         }
     }
 
+    /// The realms that have LC procs here, queued or running: what the kernel does for these is LC work.
+    pub fn realms_with_lc(&self) -> &BTreeSet<Realm> {
+        self.accounts.with_lc()
+    }
+
     fn enqueue(&mut self, pid: Pid, realm: Realm, class: Class, memory_bytes: u64) {
         let need = Need::of(class, memory_bytes);
         let slot = self.accounts.enter(realm, class);
@@ -180,7 +185,7 @@ impl Policy {
     pub(crate) fn room(&self) -> Room {
         let Need { mcpu, memory_bytes } = self.book.total();
         let even = Need {
-            mcpu: mcpu / self.accounts.with_lc().max(1),
+            mcpu: mcpu / (self.accounts.with_lc().len() as u64).max(1),
             memory_bytes: memory_bytes / self.accounts.present().max(1),
         };
         Room { free: self.book.free(), even }

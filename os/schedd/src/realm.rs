@@ -4,7 +4,7 @@ use crate::book::Need;
 use crate::event::RealmLimits;
 use crate::proc::Run;
 use sigma_abi::{Class, Pid, Realm};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A realm by number; a number is given again only after its realm has no procs left.
 pub(crate) type Slot = usize;
@@ -78,7 +78,7 @@ pub(crate) struct Accounts {
     free: Vec<Slot>,
     /// Of realms that have some, also of those that have no procs here.
     limits: BTreeMap<Realm, RealmLimits>,
-    with_lc: u64,
+    with_lc: BTreeSet<Realm>,
 }
 
 impl Accounts {
@@ -88,8 +88,8 @@ impl Accounts {
     }
 
     /// Realms that have LC procs here.
-    pub(crate) fn with_lc(&self) -> u64 {
-        self.with_lc
+    pub(crate) fn with_lc(&self) -> &BTreeSet<Realm> {
+        &self.with_lc
     }
 
     pub(crate) fn slot(&self, realm: &Realm) -> Option<Slot> {
@@ -132,7 +132,10 @@ impl Accounts {
         let account = self.get_mut(slot);
         if class.is_lc() {
             account.lc += 1;
-            self.with_lc += u64::from(self.get(slot).lc == 1);
+            if account.lc == 1 {
+                let realm = account.realm.clone();
+                self.with_lc.insert(realm);
+            }
         } else {
             account.be += 1;
         }
@@ -144,7 +147,10 @@ impl Accounts {
         let account = self.get_mut(slot);
         if class.is_lc() {
             account.lc -= 1;
-            self.with_lc -= u64::from(self.get(slot).lc == 0);
+            if account.lc == 0 {
+                let realm = account.realm.clone();
+                self.with_lc.remove(&realm);
+            }
         } else {
             account.be -= 1;
         }

@@ -11,11 +11,11 @@
 
 use crate::account::{Counted, NewEntry};
 use crate::errno::{failed, failed_io};
+use crate::pieces;
 use crate::root::{FILE_MODE, Root};
 use rustix::fs::{AtFlags, OFlags, RenameFlags, fstat, openat, renameat, renameat_with, unlinkat};
 use sigmaos::{Path, Result};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// A file in the making.
@@ -48,7 +48,7 @@ impl Draft {
     /// # Errors
     /// As the system says.
     pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        self.counted.file.write_all_at(bytes, 0).map_err(|error| failed_io(path, &error))
+        pieces::write_at(&self.counted.file, bytes, 0).map_err(|error| failed_io(path, &error))
     }
 
     /// Puts the file into its place.

@@ -17,6 +17,7 @@ mod draft;
 mod errno;
 mod list;
 mod open;
+mod pieces;
 mod root;
 mod server;
 mod session;

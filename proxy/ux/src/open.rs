@@ -3,13 +3,13 @@
 use crate::account::{Counted, NewEntry};
 use crate::draft::Draft;
 use crate::errno::{failed, failed_io, refused};
+use crate::pieces;
 use crate::root::Root;
 use rustix::fs::{FileType, OFlags, fstat};
 use rustix::io::Errno;
 use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::{Code, Error, Path, Result, proto};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -120,18 +120,7 @@ impl Open {
     /// # Errors
     /// As the system says.
     pub(crate) fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while filled < length {
-            match self.file().read_at(&mut bytes[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(more) => filled += more,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed_io(&self.path, &error)),
-            }
-        }
-        bytes.truncate(filled);
-        Ok(bytes)
+        pieces::read_at(self.file(), offset, length).map_err(|error| failed_io(&self.path, &error))
     }
 
     /// Counts what a write makes the file longer, before it is written.
@@ -154,7 +143,7 @@ impl Open {
     /// # Errors
     /// `Quota` on a full disk; as the system says. Part may have been written.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.file().write_all_at(bytes, offset).map_err(|error| failed_io(&self.path, &error))
+        pieces::write_at(self.file(), bytes, offset).map_err(|error| failed_io(&self.path, &error))
     }
 
     /// Closes; a draft takes its place.

@@ -35,6 +35,8 @@ pub struct Bench {
     pub burner: PathBuf,
     /// The noise.
     pub flood: PathBuf,
+    /// Which: `spin`, `hog`, `disk`, or `all` of them.
+    pub noise: String,
     /// How long each run takes.
     pub time: Duration,
     /// Alternating runs, alone and beside noise.
@@ -47,7 +49,7 @@ pub async fn run(bench: &Bench) -> Result<Report> {
     let mut report = Report::new("isolation");
     report.environment(
         "runs",
-        format!("{} of {} s each, alone and beside noise", bench.runs, bench.time.as_secs()),
+        format!("{} of {} s each, alone and beside noise: {}", bench.runs, bench.time.as_secs(), bench.noise),
     );
     let on = measure(bench, &[], &mut report).await?;
     let off = measure(bench, &["--sched-idle=off"], &mut report).await?;
@@ -94,7 +96,7 @@ async fn measure(bench: &Bench, options: &[&str], report: &mut Report) -> Result
         report.kernel(&kernel);
     }
     let mut load = Load::prepare(&machine.realm("lc").await?, &bench.burner, kernel.cores).await?;
-    let noise = Noise::prepare(machine.realm("be").await?, &bench.flood, &kernel).await?;
+    let noise = Noise::prepare(machine.realm("be").await?, bench, &kernel).await?;
     // Meanwhile the caches fill, and what is made at first use is made.
     load.calibrate(LOAD, bench.time.min(CALIBRATION)).await?;
     let (mut alone, mut beside, mut busy, mut shares) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());

@@ -21,7 +21,9 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
             (start(context, *count as usize, *throughput).await?, *check)
         }
         Bench::Load(options) => return load::load(context, options).await,
-        Bench::Isolation { seconds, runs, check } => (isolation(*seconds, *runs).await?, *check),
+        Bench::Isolation { noise, seconds, runs, check } => {
+            (isolation(noise.clone(), *seconds, *runs).await?, *check)
+        }
         Bench::Idle { seconds, check } => {
             let (_, kernel) = connect(context).await?;
             (idle::run(&kernel, Duration::from_secs(*seconds)).await?, *check)
@@ -91,11 +93,12 @@ async fn start(context: &Context, count: usize, throughput: bool) -> Result<Repo
     if throughput { start::throughput(&bench, count).await } else { start::run(&bench, count).await }
 }
 
-async fn isolation(seconds: u64, runs: u32) -> Result<Report> {
+async fn isolation(noise: String, seconds: u64, runs: u32) -> Result<Report> {
     let bench = isolation::Bench {
         sigma: beside("sigma")?,
         burner: program("burner")?,
         flood: program("flood")?,
+        noise,
         time: Duration::from_secs(seconds),
         runs: runs as usize,
     };

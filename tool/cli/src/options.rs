@@ -319,6 +319,10 @@ pub(crate) enum Bench {
     },
     /// What best-effort work of another realm costs a latency-critical service; boots kernels of its own (Figures 4.10 to 4.14)
     Isolation {
+        /// What the best-effort work does
+        #[arg(long, default_value = "all", value_parser = ["all", "spin", "hog", "disk"])]
+        noise: String,
+
         /// How long each run takes
         #[arg(long, default_value_t = 6, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
         seconds: u64,

@@ -106,6 +106,16 @@ impl Hierarchies {
         tree::write(&self.cpu.join(name), "cgroup.procs", os_pid)
     }
 
+    /// Moves the kernel processes of a realm; where there are none, no group is made for them.
+    pub(super) fn rank(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let from = self.cpu.join(from);
+        if tree::processes(&from).is_empty() {
+            return Ok(());
+        }
+        self.make_cpu(to)?;
+        tree::move_all(&from, &self.cpu.join(to))
+    }
+
     fn make_cpu(&self, name: &Path) -> io::Result<()> {
         if let Some(realm) = name.parent() {
             tree::make(&self.cpu.join(realm))?;

@@ -77,6 +77,15 @@ impl Tree {
         tree::write(&self.make_group(name)?, "cgroup.procs", os_pid)
     }
 
+    /// Moves the kernel processes of a realm; where there are none, no group is made for them.
+    pub(super) fn rank(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let from = self.top.join(from);
+        if tree::processes(&from).is_empty() {
+            return Ok(());
+        }
+        tree::move_all(&from, &self.make_group(to)?)
+    }
+
     fn make_limited(&self, name: &Path, memory_bytes: u64) -> io::Result<PathBuf> {
         let group = self.make_group(name)?;
         tree::write(&group, "pids.max", MAX_TASKS)?;
@@ -217,6 +226,17 @@ mod tests {
         // One that has ended is not made again.
         tree.serve(Path::new("lc/shop/8"), Path::new("be/shop/8"), Path::new("lc/shop/8"), 1).unwrap();
         assert!(!dir.path().join("sigmaos-test-be/shop/8").exists());
+    }
+
+    #[test]
+    fn kernel_processes_are_served_as_lc_work_or_as_be_work() {
+        let (dir, tree) = fake();
+        let (lc, be) = (Path::new("lc/shop/kernel"), Path::new("be/shop/kernel"));
+        tree.rank(lc, be).unwrap();
+        assert!(!dir.path().join("sigmaos-test-be/shop").exists(), "there is nobody to move");
+        tree.take_in(lc, 43).unwrap();
+        tree.rank(lc, be).unwrap();
+        assert_eq!(tree.processes(be), [43]);
     }
 
     #[test]

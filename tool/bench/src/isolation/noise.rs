@@ -1,15 +1,12 @@
 //! Best-effort work that takes what it can get: spinners, memory hogs and disk writers.
 
+use super::Bench;
 use crate::cpu::Cpu;
 use crate::kernel_processes;
 use anyhow::Result;
 use sigmaos::{Pid, ProcSpec, Sigma, proto};
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
-
-/// How the test proc `flood` is asked for all three at once: the scheduler runs one proc a core while none is idle.
-const KIND: &str = "all";
 
 /// Until their memory is there and their first files are written.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -17,8 +14,14 @@ const SETTLE: Duration = Duration::from_millis(500);
 /// What they are executed as.
 const PROGRAM: &str = "flood";
 
+/// The kernel process that works for them alone.
+const PROXY: &str = "ux";
+
 pub(super) struct Noise {
     sigma: Sigma,
+    /// What the test proc `flood` is asked for. For all kinds at once each proc does all: the scheduler runs one a core while
+    /// none is idle.
+    kind: String,
     sigmad: u32,
     cores: u32,
 }
@@ -40,16 +43,16 @@ pub(super) struct Share {
 }
 
 impl Noise {
-    pub(super) async fn prepare(sigma: Sigma, flood: &Path, kernel: &proto::KernelInfo) -> Result<Self> {
-        sigma.put_file("/bin/flood", fs::read(flood)?).await?;
-        Ok(Self { sigma, sigmad: kernel.os_pid, cores: kernel.cores })
+    pub(super) async fn prepare(sigma: Sigma, bench: &Bench, kernel: &proto::KernelInfo) -> Result<Self> {
+        sigma.put_file("/bin/flood", fs::read(&bench.flood)?).await?;
+        Ok(Self { sigma, kind: bench.noise.clone(), sigmad: kernel.os_pid, cores: kernel.cores })
     }
 
     /// Starts one for each core.
     pub(super) async fn begin(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
         for _ in 0..self.cores {
-            let spec = ProcSpec::new("/bin/flood")?.args([KIND]).grace(Duration::ZERO);
+            let spec = ProcSpec::new("/bin/flood")?.args([self.kind.as_str()]).grace(Duration::ZERO);
             pids.push(self.sigma.spawn(spec).await?);
         }
         for pid in &pids {
@@ -73,10 +76,12 @@ impl Noise {
         Ok(Meter { noise: self, got: self.got()?.0, cpu: Cpu::now()? })
     }
 
-    /// The time that all of them ran, and how many they are.
+    /// The time that all of them ran, and the proxy that only they use, and how many they are.
     fn got(&self) -> Result<(Duration, usize)> {
         let procs = kernel_processes::procs(self.sigmad, PROGRAM)?;
-        let ran = procs.iter().map(|process| Duration::from_nanos(process.ran_ns())).sum();
+        let mut proxies = kernel_processes::of(self.sigmad)?;
+        proxies.retain(|process| process.program == PROXY);
+        let ran = procs.iter().chain(&proxies).map(|process| Duration::from_nanos(process.ran_ns())).sum();
         Ok((ran, procs.len()))
     }
 }
