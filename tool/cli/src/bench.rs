@@ -1,6 +1,7 @@
 //! The experiments, on the kernel that runs.
 
 mod load;
+mod s3;
 
 use crate::context::Context;
 use crate::options::Bench;
@@ -57,6 +58,7 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
             let job = mongo::Job { peer: beside("peer")?, count: *count };
             (mongo::run(&sigma, &kernel, &job).await?, *check)
         }
+        Bench::S3(options) => (s3::s3(context, options).await?, options.check),
         Bench::Socialnet { port, scale, csv, once, keep, check } => {
             let kernel = context.kernel()?.kernel_status(proto::Empty {}).await?;
             let programs = program("socialnet")?.parent().context("the program has no folder")?.to_owned();

@@ -1,8 +1,10 @@
 //! Every command and flag, defined once: help and errors come from here.
 
 mod load;
+mod s3;
 
 pub(crate) use load::Load;
+pub(crate) use s3::S3;
 
 use clap::{Args, Parser, Subcommand};
 use sigmaos::limits::DEFAULT_DEADLINE;
@@ -285,6 +287,8 @@ pub(crate) enum Bench {
         #[arg(long)]
         check: bool,
     },
+    /// Objects read, written and listed through /s3, beside a bare client of the same S3 server; in a realm of its own
+    S3(S3),
     /// The social network under the load of the thesis' Figure 4.5, in a realm of its own: latency, CPU, and the greatest scale that is borne
     Socialnet {
         /// A free TCP port of this machine for its front end
