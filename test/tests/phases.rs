@@ -197,6 +197,39 @@ fn one_that_was_launched_and_has_not_said_that_it_started() {
     });
 }
 
+/// Bug: a launcher that was killed before it became the program counted as that program, which had started then.
+#[test]
+fn a_plain_one_whose_launcher_is_killed_before_it_becomes_the_program() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let spec = tenant.spec("plain wait").await;
+        let jail = jail(machine).await;
+        let mut met = 0;
+        while met < 5 {
+            // One that is stopped is launched like any other, and does not read what it shall become.
+            let launchers = host::children(jail);
+            launchers.iter().for_each(|launcher| host::signal(*launcher, Signal::STOP));
+            let pid = tenant.spawn_spec(spec.clone()).await;
+            let process = eventually("it is launched", async || {
+                let info = tenant.info(pid).await;
+                (info.timing.unwrap().launched_us > 0).then_some(info.os_pid)
+            })
+            .await;
+            if launchers.contains(&process) {
+                let status = Status::crashed(Cause::Signal(9));
+                ends(machine, pid, false, &status, async |_| host::kill(process)).await;
+                met += 1;
+            } else {
+                // Its launcher was made since, and is the program by now.
+                tenant.wait_start(pid).await.unwrap();
+                tenant.kill(pid).await;
+                tenant.wait_exit(pid).await;
+            }
+            launchers.iter().for_each(|launcher| host::signal(*launcher, Signal::CONT));
+        }
+    });
+}
+
 #[test]
 fn one_that_waits_for_its_next_life() {
     story(async |machine| {

@@ -170,6 +170,43 @@ fn files_and_programs_share_a_limit_of_disk() {
 }
 
 #[test]
+fn output_counts_for_the_limit_of_disk_and_that_of_ended_procs_makes_room() {
+    const MIB: usize = 1 << 20;
+    // Of so much a little more than 384 KiB is kept.
+    let line = format!("actor start stdout:{}", MIB / 2);
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let used = async || setting(machine, "a", "limit.disk").await["used"].as_u64().unwrap() as usize;
+        tenant.upload("actor").await;
+        let before = used().await;
+        let limit = before + 8 * MIB;
+        machine.ok(&["realm", "set", "a", &format!("limit.disk={limit}")]).await;
+        let mut ended = Vec::new();
+        for _ in 0..8 {
+            let pid = tenant.spawn(&line).await;
+            assert!(tenant.wait_exit(pid).await.is_ok());
+            ended.push(pid);
+        }
+        let lives = tenant.start(&format!("{line} wait-kill")).await;
+        tenant.said(lives, "0065535").await;
+        let kept = used().await - before;
+        assert!((3 * MIB..5 * MIB).contains(&kept), "{kept} bytes are counted for nine outputs");
+        // The namespace's file counts, and its length changes by itself: the sizes leave it some room.
+        put(&tenant, "/ux/~local/file", 6 * MIB + MIB / 2).await.unwrap();
+        assert!(used().await <= limit);
+        assert_eq!(tenant.stdout(ended[0]).await, "", "of those that ended the first makes room");
+        for pid in [ended[7], lives] {
+            assert!(tenant.sigma.get_file(&format!("/proc/{pid}/stdout")).await.unwrap().len() > MIB / 4);
+        }
+        // What lives makes no room, and is told so as for files and programs.
+        let full = put(&tenant, "/ux/~local/more", 2 * MIB).await.unwrap_err();
+        assert_eq!(full.code, Code::Quota, "{full}");
+        tenant.kill(lives).await;
+        assert!(tenant.wait_exit(lives).await.is_ok());
+    });
+}
+
+#[test]
 fn programs_that_nobody_names_are_deleted() {
     story(async |machine| {
         let dir = machine.state().join("blob");

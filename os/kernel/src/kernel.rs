@@ -294,8 +294,7 @@ impl Kernel {
         if let Some(slot) = slot {
             self.recycle_slot(slot, &end);
         }
-        // A plain program that ended by itself was executed, whether or not that has been seen.
-        if !proc.program.sdk && matches!(end, End::ExitCode(code) if code != CANNOT_LAUNCH) {
+        if !proc.program.sdk && shows_execution(&end) {
             proc.started();
         }
         let status = proc.verdict(end);
@@ -434,6 +433,17 @@ impl Kernel {
     }
 }
 
+/// Whether an end tells that a plain program was executed, which may not have been seen: launchers take no memory, and end by
+/// [`CANNOT_LAUNCH`] or are killed.
+fn shows_execution(end: &End) -> bool {
+    match end {
+        End::ExitCode(code) => *code != CANNOT_LAUNCH,
+        End::Signal(signal) => *signal != SIGKILL,
+        End::OutOfMemory { .. } => true,
+        End::Lost(_) => false,
+    }
+}
+
 /// Whom a proc shall act as: as its spawner unless the spec names another. A proc may name those that the operator allows to
 /// the realm, the operator any.
 fn principal(client: &Client, realm: &Tenant, spec: &ProcSpec) -> Result<Principal> {
@@ -463,12 +473,14 @@ pub(crate) enum Known {
     Ended(Box<proto::ProcInfo>),
 }
 
-/// Drops records that need not be kept any longer, from time to time.
+/// Drops records that need not be kept any longer, and output for which there is no room left, from time to time.
 pub(crate) async fn sweep(kernel: Arc<Kernel>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
         for realm in kernel.realms.list() {
             realm.records.sweep();
+            // The namespace grows and shrinks by itself.
+            realm.disk.leave_the_rest();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the machine has, and how much of its CPU is idle or used.
 
-use rustix::process::{Resource, getrlimit};
+use rustix::io::Errno;
+use rustix::process::{Pid, Resource, getrlimit, test_kill_process};
 use rustix::system::sysinfo;
 use sigma_abi::MachineId;
 use std::fs;
@@ -16,6 +17,9 @@ const MOST_DESCRIPTORS: u64 = 1 << 20;
 
 /// The unit of CPU times in /proc, in microseconds: USER_HZ is 100 for every program, proc(5).
 const TICK_US: u64 = 10_000;
+
+/// The flag of a process that was cloned and has executed nothing since: PF_FORKNOEXEC of Linux' sched.h.
+const CLONED_ONLY: u64 = 0x40;
 
 /// The capacity of the machine.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +67,25 @@ fn parse_used(stat: &str) -> Option<u64> {
     Some((ticks()? + ticks()?) * TICK_US)
 }
 
+/// Whether a process has executed a program since it was cloned. A process that has ended, and that its parent has reaped, has not.
+pub(crate) fn has_executed(os_pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{os_pid}/stat")) {
+        Ok(stat) => parse_flags(&stat).is_none_or(|flags| flags & CLONED_ONLY == 0),
+        // Where the system hides processes of other users there is no telling.
+        Err(_) => is_there(os_pid),
+    }
+}
+
+fn is_there(os_pid: u32) -> bool {
+    let pid = i32::try_from(os_pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
+}
+
+/// The flags of /proc/PID/stat, field 9 of proc_pid_stat(5).
+fn parse_flags(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(9 - 3)?.parse().ok()
+}
+
 /// Measures idle CPU between one call and the next.
 #[derive(Debug, Default)]
 pub(crate) struct IdleMeter {
@@ -104,6 +127,15 @@ mod tests {
         let stat = "7 (a) S) R 1 7 7 0 -1 4194560 10 0 0 0 123 45 6 7 20 0 1 0 99 100 1";
         assert_eq!(parse_used(stat), Some(1_680_000));
         assert_eq!(parse_used("7 (a) R 1"), None);
+    }
+
+    #[test]
+    fn a_process_has_executed_something_or_was_only_cloned() {
+        assert_eq!(parse_flags("7 (a) S) R 1 7 7 0 -1 4194560 10 0"), Some(4_194_560));
+        assert_eq!(parse_flags("7 (a"), None);
+        // This one was executed by cargo, init by Linux; and no process has the number 0.
+        assert!(has_executed(std::process::id()) && has_executed(1));
+        assert!(!has_executed(0));
     }
 
     #[test]

@@ -233,9 +233,10 @@ impl All {
 impl Tenant {
     fn start(kernel: &Arc<Kernel>, record: store::Record) -> anyhow::Result<Self> {
         let name = record.name.clone();
-        let disk = Arc::new(Disk::new(name.clone(), record.dir.clone(), record.settings.disk_bytes()));
-        let binaries = Binaries::open(record.dir.join("bin"), Arc::clone(&kernel.blobs), Arc::clone(&disk))?;
         let records = Arc::new(Records::open(&record.dir.join("proc"))?);
+        let (limit, output) = (record.settings.disk_bytes(), Arc::clone(&records.shelf));
+        let disk = Arc::new(Disk::new(name.clone(), record.dir.clone(), limit, output));
+        let binaries = Binaries::open(record.dir.join("bin"), Arc::clone(&kernel.blobs), Arc::clone(&disk))?;
         let jail = kernel.program(&format!("jail of {name}"), "jail", jail_args(kernel, &record))?;
         let named = Server::start(kernel.program_of(&name, "named", named_args(&record))?);
         let (laid_out, root) = watch::channel(None);

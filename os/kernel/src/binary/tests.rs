@@ -1,4 +1,5 @@
 use super::*;
+use crate::output::shelf::Shelf;
 use sigma_abi::Realm;
 
 /// The programs of a realm in a state directory that holds little else.
@@ -26,7 +27,10 @@ impl Bin {
 fn open(dir: &std::path::Path, realm: &str, blobs: &Arc<Blobs>, limit: Option<u64>) -> Binaries {
     let realm_dir = dir.join(realm);
     fs::create_dir_all(&realm_dir).unwrap();
-    let disk = Arc::new(Disk::new(Realm::parse(realm).unwrap(), realm_dir.clone(), limit));
+    let output = dir.join(format!("output of {realm}"));
+    fs::create_dir_all(&output).unwrap();
+    let shelf = Shelf::open(&output, &[], 0).unwrap();
+    let disk = Arc::new(Disk::new(Realm::parse(realm).unwrap(), realm_dir.clone(), limit, Arc::new(shelf)));
     Binaries::open(realm_dir.join("bin"), Arc::clone(blobs), disk).unwrap()
 }
 

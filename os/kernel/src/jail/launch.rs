@@ -2,6 +2,7 @@
 
 use super::Launcher;
 use crate::kernel::Kernel;
+use crate::machine;
 use crate::output::Stream;
 use crate::proc::{Proc, Running};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -95,11 +96,12 @@ fn run(proc: &Arc<Proc>, launcher: Launcher, executed: Option<OwnedFd>) {
         let _ = driver.await;
     });
     if let Some(executed) = executed {
-        let proc = Arc::clone(proc);
+        let (proc, os_pid) = (Arc::clone(proc), launcher.os_pid);
         inner.tasks.spawn(async move {
-            // It closes when the program is executed; a launcher that has failed writes a byte before.
+            // It closes when the program is executed, or the launcher killed; one that has failed writes a byte before.
             if let Ok(mut pipe) = Receiver::from_owned_fd(executed)
                 && let Ok(0) = pipe.read(&mut [0; 1]).await
+                && machine::has_executed(os_pid)
             {
                 proc.started();
             }

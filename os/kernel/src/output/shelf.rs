@@ -1,7 +1,8 @@
 //! Where the output of a realm's procs is kept: two files a proc at most, made when it first writes, within one budget.
 //!
-//! Guarantees: the files of a realm never take more than [`MOST`]; the output of procs that have ended goes first, the oldest
-//! of it; the directory is held open, so that a realm that was removed is never written to under its name.
+//! Guarantees: the files of a realm never take more than [`MOST`], nor more than what its share of the disk has left for them; the output of
+//! procs that have ended goes first, the oldest of it; the directory is held open, so that a realm that was removed is never written to
+//! under its name.
 
 use super::file;
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
@@ -38,21 +39,47 @@ impl Which {
 #[derive(Debug)]
 pub(crate) struct Shelf {
     dir: OwnedFd,
-    most: u64,
     books: Mutex<Books>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Books {
+    /// The most that may be used, whatever else the realm has on the disk.
+    most: u64,
+    /// What the realm's share of the disk has for it.
+    allowed: u64,
     used: u64,
+    /// What of it is of procs that have ended.
+    of_ended: u64,
     sizes: BTreeMap<(Pid, Which), u64>,
     /// Procs that have ended and wrote something, in that order.
     ended: VecDeque<Pid>,
 }
 
 impl Books {
-    fn holds(&self, pid: Pid) -> bool {
-        Which::BOTH.into_iter().any(|which| self.sizes.contains_key(&(pid, which)))
+    fn new(most: u64) -> Self {
+        let (sizes, ended) = Default::default();
+        Self { most, allowed: u64::MAX, used: 0, of_ended: 0, sizes, ended }
+    }
+
+    fn size(&self, pid: Pid) -> Option<u64> {
+        let sizes = Which::BOTH.into_iter().filter_map(|which| self.sizes.get(&(pid, which)));
+        sizes.copied().reduce(|one, other| one + other)
+    }
+
+    fn end(&mut self, pid: Pid) {
+        if let Some(size) = self.size(pid) {
+            self.of_ended += size;
+            self.ended.push_back(pid);
+        }
+    }
+
+    /// The next that makes room, where more than may be used would be used with `more`.
+    fn in_the_way(&mut self, more: u64) -> Option<Pid> {
+        let full = self.used + more > self.most.min(self.allowed);
+        let oldest = full.then(|| self.ended.pop_front()).flatten()?;
+        self.of_ended -= self.size(oldest).unwrap_or(0);
+        Some(oldest)
     }
 }
 
@@ -61,7 +88,7 @@ impl Shelf {
     pub(crate) fn open(dir: &Path, kept: &[Pid], most: u64) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::open(dir, flags, Mode::empty())?;
-        let mut books = Books::default();
+        let mut books = Books::new(most);
         let known: std::collections::HashSet<_> = kept.iter().collect();
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
@@ -74,8 +101,21 @@ impl Shelf {
                 _ => std::fs::remove_file(entry.path())?,
             }
         }
-        books.ended = kept.iter().copied().filter(|pid| books.holds(*pid)).collect();
-        Ok(Self { dir: handle, most, books: Mutex::new(books) })
+        kept.iter().for_each(|pid| books.end(*pid));
+        Ok(Self { dir: handle, books: Mutex::new(books) })
+    }
+
+    /// Bytes that are used, and those of them that do not make room for anything: of procs that live.
+    pub(crate) fn used(&self) -> (u64, u64) {
+        let books = self.lock();
+        (books.used, books.used - books.of_ended)
+    }
+
+    /// So much may be used of the realm's share of the disk. What is past it goes where its proc has ended.
+    pub(crate) fn allow(&self, bytes: u64) {
+        let mut books = self.lock();
+        books.allowed = bytes;
+        self.make_room(&mut books, 0);
     }
 
     /// Appends to a stream of `total` bytes.
@@ -108,18 +148,20 @@ impl Shelf {
     /// A proc has ended: its output may make room for others'.
     pub(crate) fn ended(&self, pid: Pid) {
         let mut books = self.lock();
-        if books.holds(pid) {
-            books.ended.push_back(pid);
-        }
+        books.end(pid);
+        // It may be past what is allowed since it ended.
+        self.make_room(&mut books, 0);
     }
 
     /// The record of a proc is kept no longer.
     pub(crate) fn forget(&self, pid: Pid) {
         let mut books = self.lock();
-        if books.holds(pid) {
-            books.ended.retain(|ended| *ended != pid);
-            self.remove(&mut books, pid);
+        let before = books.ended.len();
+        books.ended.retain(|ended| *ended != pid);
+        if books.ended.len() < before {
+            books.of_ended -= books.size(pid).unwrap_or(0);
         }
+        self.remove(&mut books, pid);
     }
 
     fn file(&self, pid: Pid, which: Which) -> io::Result<Option<File>> {
@@ -135,17 +177,21 @@ impl Shelf {
         let mut books = self.lock();
         let before = books.sizes.get(&(pid, which)).copied().unwrap_or(0);
         let more = size.saturating_sub(before);
-        while books.used + more > self.most {
-            let Some(oldest) = books.ended.pop_front() else {
-                return Err(io::ErrorKind::StorageFull.into());
-            };
-            self.remove(&mut books, oldest);
-        }
+        self.make_room(&mut books, more);
         if more > 0 {
+            if books.used + more > books.most.min(books.allowed) {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
             books.used += more;
             books.sizes.insert((pid, which), size);
         }
         Ok(())
+    }
+
+    fn make_room(&self, books: &mut Books, more: u64) {
+        while let Some(oldest) = books.in_the_way(more) {
+            self.remove(books, oldest);
+        }
     }
 
     fn remove(&self, books: &mut Books, pid: Pid) {
@@ -201,6 +247,40 @@ mod tests {
         let on_disk: u64 =
             std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
         assert_eq!((on_disk, shelf.lock().used), (1, 1));
+    }
+
+    #[test]
+    fn what_the_disk_has_left_bounds_it_and_what_lives_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(dir.path(), &[], 100).unwrap();
+        for number in 1..=4 {
+            shelf.append(pid(number), Which::Stdout, 0, &[b'x'; 20]).unwrap();
+        }
+        shelf.ended(pid(2));
+        shelf.ended(pid(1));
+        assert_eq!(shelf.used(), (80, 40));
+        shelf.allow(70);
+        assert_eq!(shelf.used(), (60, 40), "the one that ended first makes room");
+        let full = shelf.append(pid(3), Which::Stdout, 20, &[b'x'; 40]).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(shelf.used(), (40, 40));
+        shelf.allow(10);
+        assert_eq!(shelf.used(), (40, 40), "nothing is taken from what lives");
+        // What is there may be written over, and nothing grows.
+        shelf.append(pid(3), Which::Stdout, 0, &[b'y'; 20]).unwrap();
+        assert!(shelf.append(pid(3), Which::Stderr, 0, b"z").is_err());
+        shelf.ended(pid(3));
+        assert_eq!(shelf.used(), (20, 20), "which it is no longer");
+        shelf.forget(pid(4));
+        shelf.forget(pid(3));
+        assert_eq!(shelf.used(), (0, 0));
+        // Where it is found again it counts as that of procs that have ended.
+        shelf.allow(u64::MAX);
+        shelf.append(pid(5), Which::Stdout, 0, &[b'x'; 20]).unwrap();
+        let again = Shelf::open(dir.path(), &[pid(5)], 100).unwrap();
+        assert_eq!(again.used(), (20, 0));
+        again.allow(19);
+        assert_eq!((again.used(), std::fs::read_dir(dir.path()).unwrap().count()), ((0, 0), 0));
     }
 
     #[test]

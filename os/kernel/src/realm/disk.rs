@@ -2,17 +2,19 @@
 //!
 //! Programs are counted here, as they are uploaded. What proxies keep they count themselves: each asks for room ahead of need
 //! and is granted what is left, so that all together never take more than the limit. The namespace has a limit of its own
-//! in bytes; its file counts for the others. Past the limit, and where the disk has no more than the kernel's reserve left,
+//! in bytes; its file counts for the others. Output of procs gets what is left: that of procs that have ended makes room for all the others,
+//! that of procs that live does not, and is kept no further where there is none. Past the limit, and where the disk has no more than the kernel's reserve left,
 //! growing is `Quota`; reading and removing always go on.
 
 use super::proxies::Proxy;
+use crate::output::shelf::Shelf;
 use rustix::fs::statvfs;
 use sigma_abi::limits::DISK_RESERVE;
 use sigma_abi::{Code, Error, Realm, Result};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that a proxy may be granted beyond what it uses, so that it need not ask at each write.
 const AHEAD: u64 = 16 << 20;
@@ -29,6 +31,8 @@ pub(crate) struct Disk {
     realm: Realm,
     /// The realm's directory, on the disk that is meant.
     dir: PathBuf,
+    /// What its procs wrote.
+    output: Arc<Shelf>,
     ledger: Mutex<Ledger>,
 }
 
@@ -73,18 +77,34 @@ impl Ledger {
 }
 
 impl Disk {
-    pub(crate) fn new(realm: Realm, dir: PathBuf, limit: Option<u64>) -> Self {
-        Self { realm, dir, ledger: Mutex::new(Ledger { limit, ..Ledger::default() }) }
+    pub(crate) fn new(realm: Realm, dir: PathBuf, limit: Option<u64>, output: Arc<Shelf>) -> Self {
+        let disk = Self { realm, dir, output, ledger: Mutex::new(Ledger { limit, ..Ledger::default() }) };
+        disk.leave_the_rest();
+        disk
     }
 
-    /// Nothing that is there is taken away by a lower limit.
+    /// A lower limit takes nothing away that is there, but for output of procs that have ended.
     pub(crate) fn set_limit(&self, limit: Option<u64>) {
         self.lock().limit = limit;
+        self.leave_the_rest();
     }
 
     /// Counts a program that is there.
     pub(crate) fn hold(&self, bytes: u64) {
         self.lock().programs += bytes;
+        self.leave_the_rest();
+    }
+
+    /// Leaves what nobody else holds for output.
+    pub(crate) fn leave_the_rest(&self) {
+        let left = self.lock().left(self.namespace_bytes());
+        self.output.allow(left);
+    }
+
+    /// What is held and in no ledger.
+    fn other(&self) -> u64 {
+        let (_, of_living) = self.output.used();
+        self.namespace_bytes() + of_living
     }
 
     /// Takes room for a part of a program.
@@ -97,32 +117,47 @@ impl Disk {
             let text = "the machine's disk is full but for the kernel's reserve: remove what is not needed";
             return Err(Error::new(Code::Quota, text));
         }
-        let other = self.namespace_bytes();
-        let mut ledger = self.lock();
-        match ledger.take(bytes, other) {
-            true => Ok(()),
-            false => Err(self.full(&ledger)),
+        let other = self.other();
+        {
+            let mut ledger = self.lock();
+            if !ledger.take(bytes, other) {
+                return Err(self.full(&ledger));
+            }
         }
+        self.leave_the_rest();
+        Ok(())
     }
 
     pub(crate) fn give_back(&self, bytes: u64) {
-        let mut ledger = self.lock();
-        ledger.programs = ledger.programs.saturating_sub(bytes);
+        {
+            let mut ledger = self.lock();
+            ledger.programs = ledger.programs.saturating_sub(bytes);
+        }
+        self.leave_the_rest();
     }
 
     /// What a proxy may use, where it uses so much now and wants to use so much.
     pub(crate) fn grant(&self, proxy: Proxy, used: u64, wanted: u64) -> u64 {
-        let other = self.namespace_bytes();
-        self.lock().grant(proxy, used, wanted.max(used), other)
+        let other = self.other();
+        let granted = self.lock().grant(proxy, used, wanted.max(used), other);
+        self.leave_the_rest();
+        granted
     }
 
     /// Bytes of programs.
+    #[cfg(test)]
     pub(crate) fn programs(&self) -> u64 {
         self.lock().programs
     }
 
+    /// Bytes of all that the realm has on the disk, but for what proxies keep.
+    pub(crate) fn used_here(&self) -> u64 {
+        let programs = self.lock().programs;
+        programs + self.namespace_bytes() + self.output.used().0
+    }
+
     /// Bytes that the namespace has on the disk.
-    pub(crate) fn namespace_bytes(&self) -> u64 {
+    fn namespace_bytes(&self) -> u64 {
         let file = std::fs::metadata(self.dir.join(super::NAMESPACE_FILE));
         file.map_or(0, |file| file.blocks() * BLOCK)
     }

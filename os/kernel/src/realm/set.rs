@@ -68,7 +68,7 @@ impl Tenant {
     /// What the realm uses, by the key that limits it.
     async fn used(&self, kernel: &Arc<Kernel>) -> Result<BTreeMap<&'static str, u64>> {
         let files = UxControlClient(self.files(kernel).await?).used(proto::Empty {}).await?.bytes;
-        let disk = self.disk.programs() + self.disk.namespace_bytes() + files;
+        let disk = self.disk.used_here() + files;
         let entries = self.entries(None).await?;
         let mut procs = (0, 0);
         for proc in kernel.procs.list(&self.name).iter().filter(|proc| proc.is_admitted()) {
