@@ -41,8 +41,9 @@ pub(crate) const START_DEADLINE: Duration = Duration::from_secs(10);
 /// How often a kernel process is asked whether it still answers.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// A process that has not answered for so long hangs. Longer than any disk that works keeps one waiting.
-const HUNG_AFTER: Duration = Duration::from_secs(30);
+/// A process that has not answered for so long hangs: longer than any disk that works keeps one waiting, and so short that who has called it
+/// is answered by the next one, before its own deadline ([`DEFAULT_DEADLINE`](sigma_abi::limits::DEFAULT_DEADLINE)) is over.
+const HUNG_AFTER: Duration = Duration::from_secs(20);
 
 /// How long a kernel process may take to end when its door closes.
 const END_DEADLINE: Duration = Duration::from_secs(2);
