@@ -4,6 +4,7 @@ use crate::{Tenant, host, within};
 use serde_json::Value;
 use sigmaos::stub::AdminClient;
 use sigmaos::{Code, Realm, Sigma, proto};
+use std::io::PipeWriter;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub struct Machine {
     options: Vec<String>,
     /// The machine's id, once it has booted.
     id: String,
+    /// The kernel ends with this: also where the story is killed.
+    lifeline: Option<PipeWriter>,
 }
 
 /// What a command did.
@@ -41,16 +44,20 @@ impl Machine {
     pub async fn boot(options: &[&str]) -> Self {
         let options = options.iter().map(ToString::to_string).collect();
         let state = tempfile::Builder::new().prefix("sigma-story-").tempdir().expect("a state directory");
-        let mut machine = Self { dist: dist(), state, options, id: String::new() };
+        let mut machine = Self { dist: dist(), state, options, id: String::new(), lifeline: None };
         machine.boot_again().await;
         machine
     }
 
     /// Boots a kernel on the same state.
     pub async fn boot_again(&mut self) {
-        let mut args = vec!["up"];
+        let mut args = vec!["up", "--ends-with-input"];
         args.extend(self.options.iter().map(String::as_str));
-        self.ok(&args).await;
+        let (input, lifeline) = std::io::pipe().expect("a pipe");
+        let up = self.sigma(&args).stdin(input).output();
+        let output = within("sigma up", up).await.expect("sigma can be executed");
+        assert!(output.status.success(), "sigma up: {}", String::from_utf8_lossy(&output.stderr));
+        self.lifeline = Some(lifeline);
         self.id = text(&self.status().await["machine"]);
     }
 
@@ -155,6 +162,11 @@ impl Machine {
         let layers = status["layers"].as_array().expect("layers");
         let layer = layers.iter().find(|layer| layer["name"] == name).expect("this layer");
         (layer["on"] == true, text(&layer["note"]))
+    }
+
+    /// Lets go of the kernel, as the end of this process would.
+    pub fn let_go(&mut self) {
+        self.lifeline = None;
     }
 
     pub async fn kill_9_sigmad(&self) {

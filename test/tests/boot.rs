@@ -42,6 +42,50 @@ fn a_second_kernel_on_the_same_state_is_refused_and_the_first_unharmed() {
     });
 }
 
+/// Bug: a test or a benchmark that was killed left its kernel running for good.
+#[test]
+fn a_kernel_that_ends_with_its_input_ends_when_who_started_it_has_gone() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        tenant.sigma.put_file("/kept", "kept").await.unwrap();
+        let pid = tenant.start("actor start wait-kill").await;
+        machine.let_go();
+        eventually("all its processes end", async || machine.processes().is_empty().then_some(())).await;
+        assert!(machine.log_tail().contains("the standard input was closed"), "{}", machine.log_tail());
+        machine.boot_again().await;
+        let tenant = machine.realm("a").await;
+        assert_eq!(tenant.sigma.get_file("/kept").await.unwrap(), "kept");
+        let status = tenant.wait_exit(pid).await;
+        assert!(!status.is_ok(), "{status}");
+        // What is no pipe tells nothing of its end.
+        machine.ok(&["down"]).await;
+        let refused = within("sigma up", machine.sigma(&["up", "--ends-with-input"]).output()).await.unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && said.contains("the standard input is no pipe"), "{said}");
+        machine.boot_again().await;
+    });
+}
+
+/// Bug: the kernel held whatever the shell that started it had open, as a lock, or the pipe of a script that then never ended.
+#[test]
+fn a_kernel_holds_nothing_of_who_started_it() {
+    story(async |machine| {
+        machine.ok(&["down"]).await;
+        let held = machine.state().join("held");
+        let up = machine.sigma(&["up"]);
+        let mut shell = tokio::process::Command::new("sh");
+        shell
+            .args(["-c", "exec 9>\"$0\" && exec \"$@\""])
+            .arg(&held)
+            .arg(up.as_std().get_program())
+            .arg("up");
+        let done = within("sigma up", shell.env("SIGMA_STATE", machine.state()).status()).await;
+        assert!(done.unwrap().success());
+        machine.ok(&["run", "hello"]).await;
+        assert_eq!(host::holders(&held), [0; 0], "{:?}", machine.processes());
+    });
+}
+
 #[test]
 fn without_a_kernel_each_command_says_how_to_start_one() {
     story(async |machine| {

@@ -12,9 +12,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sigma_abi::layer::Layer;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::unix::pipe::Receiver;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Where control groups are mounted, by every convention.
@@ -48,6 +50,7 @@ fn raise_descriptors() {
 }
 
 async fn serve(options: &Options, state: State, log: File) -> Result<()> {
+    let input = options.ends_with_input.then(input).transpose()?;
     let capacity = Capacity::measure(state.machine);
     let wanted = !options.insecure_without.contains(&Layer::Cgroup);
     let cgroups = Cgroups::find(state.machine, Path::new(CGROUP_ROOT), wanted, options.sched_idle);
@@ -74,7 +77,7 @@ async fn serve(options: &Options, state: State, log: File) -> Result<()> {
     println!("ready");
     std::io::stdout().flush().context("cannot say that the kernel is ready")?;
     tracing::info!("ready");
-    until_the_end(&kernel).await?;
+    until_the_end(&kernel, input).await?;
     tracing::info!("ending");
     for task in tasks {
         task.abort();
@@ -83,13 +86,28 @@ async fn serve(options: &Options, state: State, log: File) -> Result<()> {
     Ok(())
 }
 
-async fn until_the_end(kernel: &Kernel) -> Result<()> {
+/// The standard input, which ends when nobody holds its other end any more.
+fn input() -> Result<Receiver> {
+    let input = std::io::stdin().as_fd().try_clone_to_owned().context("cannot use the standard input")?;
+    Receiver::from_owned_fd(input).context("--ends-with-input: the standard input is no pipe")
+}
+
+/// Reads what nobody needs, up to the end.
+async fn ended(input: Option<Receiver>) {
+    let Some(mut input) = input else { return std::future::pending().await };
+    // One that cannot be read has ended, too.
+    let _ = tokio::io::copy(&mut input, &mut tokio::io::sink()).await;
+    tracing::info!("the standard input was closed");
+}
+
+async fn until_the_end(kernel: &Kernel, input: Option<Receiver>) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
     tokio::select! {
         () = kernel.shutdown.notified() => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = ended(input) => {}
     }
     Ok(())
 }

@@ -56,6 +56,10 @@ struct Options {
     #[arg(long)]
     detach: bool,
 
+    /// End when the standard input, a pipe, is closed.
+    #[arg(long)]
+    ends_with_input: bool,
+
     /// Run procs without a layer of their sandbox. 'sigma status' keeps showing it.
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     insecure_without: Vec<Layer>,

@@ -4,6 +4,7 @@ use crate::realm;
 use anyhow::{Context, Result, ensure};
 use sigmaos::stub::AdminClient;
 use sigmaos::{Realm, Sigma, proto};
+use std::io::PipeWriter;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -11,15 +12,21 @@ use tempfile::TempDir;
 pub(crate) struct Machine {
     sigma: PathBuf,
     state: TempDir,
+    /// The kernel ends with this: also where the benchmark is killed.
+    _lifeline: PipeWriter,
 }
 
 impl Machine {
     pub(crate) fn boot(sigma: &Path, options: &[&str]) -> Result<Self> {
+        let (input, lifeline) = std::io::pipe()?;
         let machine = Self {
             sigma: sigma.to_owned(),
             state: tempfile::Builder::new().prefix("sigma-bench-").tempdir()?,
+            _lifeline: lifeline,
         };
-        let output = machine.command().arg("up").args(options).output().context("run 'sigma up'")?;
+        let mut up = machine.command();
+        up.args(["up", "--ends-with-input"]).args(options).stdin(input);
+        let output = up.output().context("run 'sigma up'")?;
         ensure!(output.status.success(), "sigma up: {}", String::from_utf8_lossy(&output.stderr));
         Ok(machine)
     }

@@ -133,6 +133,10 @@ pub(crate) struct Up {
     #[arg(long)]
     pub(crate) foreground: bool,
 
+    /// End the kernel when the standard input, a pipe, is closed: as it is when whoever holds its other end is killed
+    #[arg(long)]
+    pub(crate) ends_with_input: bool,
+
     /// Run procs without a layer of their sandbox; 'sigma status' keeps showing it
     #[arg(long, value_name = "LAYER", value_delimiter = ',')]
     pub(crate) insecure_without: Vec<String>,

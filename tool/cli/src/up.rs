@@ -15,6 +15,7 @@ const DOWN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Starts the kernel, and returns when it serves.
 pub(crate) async fn up(context: &Context, options: &Up) -> Result<ExitCode> {
+    sigmaos::door::pass_nothing_on().context("keep what was inherited from the kernel")?;
     let sigmad = beside("sigmad")?;
     let mut command = Command::new(&sigmad);
     command.arg("--state").arg(&context.state);
@@ -22,6 +23,9 @@ pub(crate) async fn up(context: &Context, options: &Up) -> Result<ExitCode> {
         command.arg("--insecure-without").arg(layer);
     }
     command.arg("--sched-idle").arg(&options.sched_idle);
+    if options.ends_with_input {
+        command.arg("--ends-with-input");
+    }
     if options.foreground {
         let status =
             command.arg("--verbose").status().with_context(|| format!("run {}", sigmad.display()))?;
@@ -29,7 +33,7 @@ pub(crate) async fn up(context: &Context, options: &Up) -> Result<ExitCode> {
     }
     let mut child = command
         .arg("--detach")
-        .stdin(Stdio::null())
+        .stdin(if options.ends_with_input { Stdio::inherit() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
