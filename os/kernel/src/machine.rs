@@ -54,17 +54,18 @@ pub(crate) fn used_us(os_pid: u32) -> Option<u64> {
 /// CPU time that a thread has used, in microseconds, and the core on which it ran last; `None` for one that has ended.
 pub(crate) fn thread_times(os_pid: u32, thread: u32) -> Option<(u64, usize)> {
     let stat = fs::read_to_string(format!("/proc/{os_pid}/task/{thread}/stat")).ok()?;
-    // The core is field 39, and what follows the name begins with field 3.
-    let core = stat.rsplit_once(')')?.1.split_whitespace().nth(39 - 3)?.parse().ok()?;
-    Some((parse_used(&stat)?, core))
+    Some((parse_used(&stat)?, field(&stat, 39)? as usize))
 }
 
 /// User and system time of /proc/PID/stat, fields 14 and 15 of proc_pid_stat(5).
 fn parse_used(stat: &str) -> Option<u64> {
+    Some((field(stat, 14)? + field(stat, 15)?) * TICK_US)
+}
+
+/// A number of /proc/PID/stat, by its place in proc_pid_stat(5).
+fn field(stat: &str, place: usize) -> Option<u64> {
     // The name, in parentheses, may hold anything; what follows it begins with field 3.
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(14 - 3);
-    let mut ticks = || fields.next()?.parse::<u64>().ok();
-    Some((ticks()? + ticks()?) * TICK_US)
+    stat.rsplit_once(')')?.1.split_whitespace().nth(place - 3)?.parse().ok()
 }
 
 /// Whether a process has executed a program since it was cloned. A process that has ended, and that its parent has reaped, has not.
@@ -83,7 +84,7 @@ fn is_there(os_pid: u32) -> bool {
 
 /// The flags of /proc/PID/stat, field 9 of proc_pid_stat(5).
 fn parse_flags(stat: &str) -> Option<u64> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(9 - 3)?.parse().ok()
+    field(stat, 9)
 }
 
 /// Measures idle CPU between one call and the next.

@@ -60,11 +60,16 @@ pub(crate) async fn keep(kernel: Arc<Kernel>) {
             // One after the other, so that the last word on a realm is the last one carried out. It tells of its own failure.
             let _ = moved.await;
         }
-        let next = state.next();
+        let due = async {
+            match state.next() {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = kernel.scheduler.lc_realms.notified() => {}
             () = ranks.started.notified() => {}
-            () = async { tokio::time::sleep_until(next.unwrap_or_else(Instant::now)).await }, if next.is_some() => {}
+            () = due => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What keeps a tenant from more than its share: time, memory, and calls at once.
 
+use crate::task::to_its_end;
 use bytes::Bytes;
 use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::{Code, Error, Result};
@@ -51,7 +52,7 @@ impl Bounds {
     /// # Errors
     /// `Busy` where others do not give theirs back in time.
     pub(crate) async fn to_read(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        taken(&self.reading, bytes, "too much is being read at once: try again later").await
+        taken(&self.reading, bytes, || "too much is being read at once: try again later".to_owned()).await
     }
 
     /// Room in memory for `bytes` that are read ahead of need, where there is some now.
@@ -67,11 +68,9 @@ impl Bounds {
     /// # Errors
     /// `Busy` where others do not give theirs back in time.
     pub(crate) async fn to_write(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
-        taken(
-            &self.writing,
-            bytes,
-            "too much is being written at once: close what is written, or try again later",
-        )
+        taken(&self.writing, bytes, || {
+            "too much is being written at once: close what is written, or try again later".to_owned()
+        })
         .await
     }
 
@@ -93,8 +92,7 @@ impl Bounds {
                 work.await
             };
             // It ends by itself: the store's own deadlines see to that.
-            let done = tokio::spawn(work).await;
-            done.unwrap_or_else(|error| Err(Error::new(Code::Internal, format!("a task ended: {error}"))))
+            to_its_end(work).await?
         };
         within(system, what, carried_out).await
     }
@@ -110,9 +108,17 @@ impl Bounds {
     }
 }
 
-async fn taken(memory: &Arc<Semaphore>, bytes: usize, busy: &str) -> Result<OwnedSemaphorePermit> {
+/// Room for `bytes`, once there is.
+///
+/// # Errors
+/// `Busy`, as `busy` words it, where there is none in time.
+pub(crate) async fn taken(
+    memory: &Arc<Semaphore>,
+    bytes: usize,
+    busy: impl FnOnce() -> String,
+) -> Result<OwnedSemaphorePermit> {
     let permit = timeout(LONGEST, Arc::clone(memory).acquire_many_owned(bytes as u32)).await;
-    permit.ok().and_then(std::result::Result::ok).ok_or_else(|| Error::new(Code::Busy, busy))
+    permit.ok().and_then(std::result::Result::ok).ok_or_else(|| Error::new(Code::Busy, busy()))
 }
 
 /// Bytes that give back their room when the last part of them is gone.

@@ -12,6 +12,7 @@ use crate::page::{Entry, Page, overlooked};
 use crate::place::{Bucket, Object, speakable};
 use crate::settings::Endpoint;
 use crate::store::Store;
+use crate::task::to_its_end;
 use answers::Listing;
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -103,12 +104,11 @@ impl Remote {
     }
 
     /// Removes what uploads have left at the store, for as long as it takes.
-    pub(crate) fn tidy(&self, mut left: Vec<Left>) -> impl Future<Output = ()> + Send + use<> {
-        let uploads: Vec<_> = left.drain(..).map(|left| (self.client(&left.bucket), left)).collect();
+    pub(crate) fn tidy(&self, left: Vec<Left>) -> impl Future<Output = ()> + Send + use<> {
+        let with_client = |left: Left| Some((self.client(&left.object.bucket).ok()?, left));
+        let mut uploads: Vec<_> = left.into_iter().filter_map(with_client).collect();
         let system = self.system.clone();
         async move {
-            let mut uploads: Vec<_> =
-                uploads.into_iter().filter_map(|(client, left)| Some((client.ok()?, left))).collect();
             while !uploads.is_empty() {
                 let mut again = Vec::new();
                 for (client, left) in uploads {
@@ -314,8 +314,7 @@ impl Store for Remote {
     async fn begin(&self, object: &Object) -> Result<Upload> {
         let (client, notes) = (self.known(&object.bucket)?.client, Arc::clone(&self.notes));
         // By a task, which ends by itself: one that nobody waits for is dropped once it is known, and so aborted.
-        let begun = tokio::spawn(Upload::begin(client, object.clone(), notes)).await;
-        let begun = begun.map_err(|error| Error::new(Code::Internal, format!("a task ended: {error}")))?;
+        let begun = to_its_end(Upload::begin(client, object.clone(), notes)).await?;
         begun.map_err(|error| self.told(object, &error))
     }
 

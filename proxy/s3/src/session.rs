@@ -1,6 +1,6 @@
 //! The operations of one connection.
 
-use crate::bounds::{Bounds, LONGEST, READ_AT_ONCE, held, within};
+use crate::bounds::{Bounds, READ_AT_ONCE, held, taken, within};
 use crate::failure::failed;
 use crate::page::{Meta, directory, file};
 use crate::place::{Bucket, Object, Place};
@@ -16,7 +16,6 @@ use sigmaos::stub::Namespace;
 use sigmaos::{Code, Error, Path, Result, proto};
 use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 /// Bytes of a whole object that go in one frame; larger ones are read in pieces.
 pub(crate) const WHOLE: usize = MAX_PAYLOAD / 4;
@@ -319,11 +318,10 @@ impl<S: Store> Namespace for Session<S> {
             return Err(Error::new(Code::Denied, "the object was not opened for reading"));
         };
         let length = (length as usize).min(MAX_PAYLOAD);
-        let permit = timeout(LONGEST, Arc::clone(&self.reading).acquire_many_owned(length as u32)).await;
-        let permit = permit.ok().and_then(std::result::Result::ok).ok_or_else(|| {
-            let text = format!("{}: what was read before is not taken: read the answers first", open.path);
-            Error::new(Code::Busy, text)
-        })?;
+        let permit = taken(&self.reading, length, || {
+            format!("{}: what was read before is not taken: read the answers first", open.path)
+        })
+        .await?;
         let bytes = reader.read(offset, length).await?;
         Ok(Response::new(proto::Empty {}).payload(held(bytes, permit)))
     }

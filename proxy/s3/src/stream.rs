@@ -80,7 +80,7 @@ impl Stream {
     /// As the store says, and where there is no memory. It is of no use then, nor where this is dropped before it ends.
     pub(crate) async fn read(&mut self, length: usize, until: u64, bounds: &Bounds) -> Result<Bytes> {
         self.make_room(length, until, bounds).await?;
-        while self.here.iter().map(Bytes::len).sum::<usize>() < length {
+        while self.here_bytes() < length {
             self.more().await?;
         }
         self.at += length as u64;
@@ -100,6 +100,10 @@ impl Stream {
         }
         self.source.until.send_replace(self.at + self.has() as u64);
         Ok(())
+    }
+
+    fn here_bytes(&self) -> usize {
+        self.here.iter().map(Bytes::len).sum()
     }
 
     fn has(&self) -> usize {
@@ -125,7 +129,7 @@ impl Stream {
             // It never began.
             return Err(ended.err().unwrap_or_else(|| self.opened.cut()));
         }
-        let came = self.at + self.here.iter().map(Bytes::len).sum::<usize>() as u64;
+        let came = self.at + self.here_bytes() as u64;
         let until = *self.source.until.borrow();
         self.source = Source::open(&self.opened, came, until);
         self.flows = false;

@@ -33,7 +33,7 @@ pub fn of(sigmad: u32) -> Result<Vec<Process>> {
 /// As [`of`].
 pub fn procs(sigmad: u32, name: &str) -> Result<Vec<Process>> {
     let mut all = family(sigmad)?;
-    all.retain(|process| process.first_argument().is_some_and(|argument| argument == name));
+    all.retain(|process| process.is_called(name));
     Ok(all)
 }
 
@@ -67,9 +67,10 @@ impl Process {
         self.pid
     }
 
-    fn first_argument(&self) -> Option<String> {
-        let words = fs::read(format!("/proc/{}/cmdline", self.pid)).ok()?;
-        Some(String::from_utf8_lossy(words.split(|byte| *byte == 0).next()?).into_owned())
+    /// Whether it was executed as `name`.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        let words = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        words.split(|byte| *byte == 0).next() == Some(name.as_bytes())
     }
 
     /// Its share of memory, in bytes; 0 where it has ended.

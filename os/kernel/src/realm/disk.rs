@@ -97,14 +97,17 @@ impl Disk {
 
     /// Leaves what nobody else holds for output.
     pub(crate) fn leave_the_rest(&self) {
-        let left = self.lock().left(self.namespace_bytes());
+        self.leave_beside(self.namespace_bytes());
+    }
+
+    fn leave_beside(&self, namespace: u64) {
+        let left = self.lock().left(namespace);
         self.output.allow(left);
     }
 
-    /// What is held and in no ledger.
-    fn other(&self) -> u64 {
-        let (_, of_living) = self.output.used();
-        self.namespace_bytes() + of_living
+    /// What output holds that makes no room.
+    fn output_of_living(&self) -> u64 {
+        self.output.used().1
     }
 
     /// Takes room for a part of a program.
@@ -117,14 +120,15 @@ impl Disk {
             let text = "the machine's disk is full but for the kernel's reserve: remove what is not needed";
             return Err(Error::new(Code::Quota, text));
         }
-        let other = self.other();
+        let namespace = self.namespace_bytes();
+        let other = namespace + self.output_of_living();
         {
             let mut ledger = self.lock();
             if !ledger.take(bytes, other) {
                 return Err(self.full(&ledger));
             }
         }
-        self.leave_the_rest();
+        self.leave_beside(namespace);
         Ok(())
     }
 
@@ -138,9 +142,10 @@ impl Disk {
 
     /// What a proxy may use, where it uses so much now and wants to use so much.
     pub(crate) fn grant(&self, proxy: Proxy, used: u64, wanted: u64) -> u64 {
-        let other = self.other();
+        let namespace = self.namespace_bytes();
+        let other = namespace + self.output_of_living();
         let granted = self.lock().grant(proxy, used, wanted.max(used), other);
-        self.leave_the_rest();
+        self.leave_beside(namespace);
         granted
     }
 

@@ -5,7 +5,7 @@
 //! bucket are not ours to abort, so none is looked for there.
 
 use crate::failure::failed;
-use crate::place::{Bucket, Object, Place};
+use crate::place::{Object, Place};
 use object_store::aws::AmazonS3;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path as Key;
@@ -109,8 +109,7 @@ pub(super) struct Note(Option<PathBuf>);
 /// An upload that a proxy before has left.
 #[derive(Debug)]
 pub(crate) struct Left {
-    pub(super) bucket: Bucket,
-    key: Key,
+    pub(super) object: Object,
     id: MultipartId,
     note: Note,
 }
@@ -163,8 +162,8 @@ impl Left {
         let text = fs::read_to_string(&note).ok()?;
         let mut lines = text.split('\n');
         let (at, object, id) = (lines.next()?, lines.next()?, lines.next()?.to_owned());
-        let Object { bucket, key } = Place::object(object).ok().filter(|_| at == endpoint)?;
-        Some(Self { bucket, key, id, note: Note(Some(note)) })
+        let object = Place::object(object).ok().filter(|_| at == endpoint)?;
+        Some(Self { object, id, note: Note(Some(note)) })
     }
 
     /// Aborts it.
@@ -172,10 +171,9 @@ impl Left {
     /// # Errors
     /// As S3 says; then it is to be tried again.
     pub(super) async fn abort(&self, system: &str, client: &AmazonS3) -> Result<()> {
-        let aborted = timeout(ABORT_DEADLINE, client.abort_multipart(&self.key, &self.id)).await;
+        let aborted = timeout(ABORT_DEADLINE, client.abort_multipart(&self.object.key, &self.id)).await;
         let late = || Error::new(Code::Deadline, format!("{system} does not answer"));
-        let object = Object { bucket: self.bucket.clone(), key: self.key.clone() };
-        match aborted.map_err(|_| late())?.map_err(|error| failed(system, &object, &error)) {
+        match aborted.map_err(|_| late())?.map_err(|error| failed(system, &self.object, &error)) {
             // Aborted, completed, or gone with its bucket.
             Err(error) if error.code != Code::NotFound => Err(error),
             _ => {
@@ -205,7 +203,7 @@ mod tests {
         let (again, left) = open("http://one");
         let [found] = &left[..] else { panic!("{left:?}") };
         assert_eq!(
-            (&found.bucket, &found.key, found.id.as_str()),
+            (&found.object.bucket, &found.object.key, found.id.as_str()),
             (&second.1.bucket, &second.1.key, "id of /shop/c")
         );
         again.write(&first.1, "third");

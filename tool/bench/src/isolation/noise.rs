@@ -78,11 +78,15 @@ impl Noise {
 
     /// The time that all of them ran, and the proxy that only they use, and how many they are.
     fn got(&self) -> Result<(Duration, usize)> {
-        let procs = kernel_processes::procs(self.sigmad, PROGRAM)?;
-        let mut proxies = kernel_processes::of(self.sigmad)?;
-        proxies.retain(|process| process.program == PROXY);
-        let ran = procs.iter().chain(&proxies).map(|process| Duration::from_nanos(process.ran_ns())).sum();
-        Ok((ran, procs.len()))
+        let (mut ran, mut procs) = (Duration::ZERO, 0);
+        for process in kernel_processes::family(self.sigmad)? {
+            let is_proc = process.is_called(PROGRAM);
+            if is_proc || process.program == PROXY {
+                ran += Duration::from_nanos(process.ran_ns());
+            }
+            procs += usize::from(is_proc);
+        }
+        Ok((ran, procs))
     }
 }
 
