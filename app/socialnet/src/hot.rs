@@ -92,13 +92,17 @@ impl Hot {
         Some(decode(&value.bytes))
     }
 
-    /// Makes a list, and puts it into the cache.
+    /// Makes a list, and puts it into the cache, unless somebody has done so before it is this call's turn.
     async fn build<F: Future<Output = Result<Vec<i64>>>>(
         &self,
         user: i64,
         make: impl Fn(u32) -> F,
     ) -> Result<Vec<i64>> {
         let _turn = self.turn().await?;
+        // Where all lists are gone at once, many wait for their turn to make the same ones.
+        if let Some(ids) = self.cached(user).await {
+            return Ok(ids);
+        }
         let begun = Begun::new(self, user);
         let mut ids = make(HOT_ENTRIES).await?;
         let mut seen = 0;
