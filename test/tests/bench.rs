@@ -1,11 +1,12 @@
-//! Benchmarks of calls, names, objects and isolation, small: so that none of them rots. What they measure here is not held against anything.
+//! Benchmarks of calls, names, objects, isolation and the social network, small: so that none of them rots. How fast anything is here is
+//! not held against anything.
 
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::Value;
 use sigma_test::outside::weed::{ACCESS_KEY, SECRET_KEY, Weed};
-use sigma_test::{Machine, story, within};
+use sigma_test::{Machine, eventually, story, within};
 
 /// Runs a benchmark, and gives the names of its rows and of its promises.
 async fn bench(machine: &Machine, args: &[&str]) -> (Vec<String>, Vec<String>) {
@@ -120,6 +121,8 @@ fn a_load_is_told_by_second_and_what_fails_by_kind() {
         let row =
             |name: &str| rows.iter().find(|row| row["name"] == name).unwrap()["value"].as_f64().unwrap();
         assert!(row("requests") > 0.0 && row("requests") == row("failed: no connection"), "{report}");
+        // Where nothing was answered, no row says that it took no time.
+        assert!(!rows.iter().any(|row| row["name"].as_str().unwrap().starts_with("all ")), "{report}");
         let csv = std::fs::read_to_string(csv).unwrap();
         assert!(csv.starts_with("second,planned,") && csv.lines().count() >= 3, "{csv}");
         machine.ok(&args).await;
@@ -141,5 +144,44 @@ fn a_service_is_measured_alone_and_beside_best_effort_work() {
             has(&rows, &shares.each_ref().map(String::as_str));
         }
         has(&promises, &["burning call, p99 beside BE / alone", "CPU that BE gets / that LC leaves"]);
+    });
+}
+
+#[test]
+fn the_social_network_is_measured_while_a_part_of_it_is_killed() {
+    story(async |machine| {
+        let port =
+            std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let bench = async |part: &str, processes: f64| {
+            let args = ["bench", "--json", "socialnet", "--port", &port, "--scale", "0.1", "--seconds", "1"];
+            let said = machine.ok(&[&args[..], &["--kill", part, "--keep"]].concat()).await;
+            let report: Value = serde_json::from_str(&said).unwrap();
+            let value = |name: &str| {
+                let all =
+                    ["rows", "promises"].map(|part| report[part].as_array().unwrap()).into_iter().flatten();
+                let mut named = all.filter(|row| row["name"].as_str().unwrap().contains(name));
+                named.next().unwrap_or_else(|| panic!("no row says {name:?}: {said}"))["value"].as_f64()
+            };
+            assert_eq!(value("processes that were killed"), Some(processes), "{said}");
+            // In the middle of the third of four seconds, and not before.
+            assert!(value("killed at").unwrap() > 2.4, "{said}");
+            assert!(value("posts that were acknowledged").unwrap() > 0.0, "{said}");
+            for never in ["wrong answers", "are lost", "not on a home timeline"] {
+                assert_eq!(value(never), Some(0.0), "{never}: {said}");
+            }
+            assert!(value("recovery from a kill").is_some(), "{said}");
+        };
+        bench("cache", 2.0).await;
+        let sigma = machine.client("bench-socialnet");
+        eventually("the shards live again", async || {
+            let procs = within("the procs", sigma.procs(false)).await.unwrap();
+            let shards = procs.iter().filter(|proc| proc.spec.as_ref().unwrap().binary == "/bin/cache-shard");
+            (shards.map(|proc| proc.restarts).collect::<Vec<_>>() == [1, 1]).then_some(())
+        })
+        .await;
+        bench("mongo", 1.0).await;
+        let log = machine.log_tail();
+        let ended = log.lines().filter(|line| line.contains("mongo of bench-socialnet"));
+        assert_eq!(ended.filter(|line| line.contains("signal: 9")).count(), 1, "{log}");
     });
 }

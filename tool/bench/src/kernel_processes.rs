@@ -3,7 +3,9 @@
 //! Memory is the proportional set size of `/proc/PID/smaps_rollup`: a page that several processes share counts once in all.
 
 use anyhow::{Context, Result};
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 /// The programs that are the kernel. Launchers are processes of `jail`; a proc's process is of a program of its own.
@@ -69,8 +71,15 @@ impl Process {
 
     /// Whether it was executed as `name`.
     pub(crate) fn is_called(&self, name: &str) -> bool {
-        let words = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
-        words.split(|byte| *byte == 0).next() == Some(name.as_bytes())
+        self.words().first().is_some_and(|word| word == name)
+    }
+
+    /// The words that it was executed with; none where it has ended.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let mut words = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        // Each ends with a zero.
+        words.pop();
+        words.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec())).collect()
     }
 
     /// Its share of memory, in bytes; 0 where it has ended.

@@ -14,6 +14,7 @@ mod pool;
 mod progress;
 mod report;
 pub mod schedule;
+pub mod slice;
 pub mod tally;
 pub mod text;
 

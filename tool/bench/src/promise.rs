@@ -61,6 +61,10 @@ const fn past(name: &'static str, bound: f64) -> Promise {
     Promise { name, bound: Bound::AtMost(bound), unit: "us" }
 }
 
+const fn none(name: &'static str) -> Promise {
+    Promise { name, bound: Bound::AtMost(0.0), unit: "" }
+}
+
 /// A warm start of an SDK proc with every layer of the sandbox, beside vfork, exec, exit and wait of a tiny program.
 pub const WARM_START: Promise = at_most("warm start p50 / floor p50", 8.0);
 
@@ -175,7 +179,20 @@ pub const SOCIALNET_SCALE: Promise =
     at_least("greatest scale without a failure and with p99 below 50 ms", 0.5);
 
 /// Posts that were acknowledged, and are not on their user's timeline in the end.
-pub const SOCIALNET_LOST: Promise = at_most("posts that were acknowledged and are lost", 0.0);
+pub const SOCIALNET_LOST: Promise = none("posts that were acknowledged and are lost");
+
+/// Answers that are not what was asked for, or refuse what is right; also while a part of the network is killed.
+pub const SOCIALNET_WRONG: Promise = none("wrong answers");
+
+/// Acknowledged posts that are not on the home timeline of a user whom they mention, after a part of the network was killed.
+pub const SOCIALNET_UNSEEN: Promise = none("mentions of acknowledged posts that are not on a home timeline");
+
+/// From the kill of the cache or of `/mongo`, under the staircase, to the last tenth of a second with a failure or a p99 past 50 ms.
+pub const SOCIALNET_RECOVERY: Promise =
+    Promise { name: "recovery from a kill", bound: Bound::AtMost(2.0), unit: "s" };
+
+/// What 99 of 100 requests take after that, beside before the kill, at the same rate.
+pub const SOCIALNET_RECOVERED: Promise = at_most("p99 after the recovery / before the kill", 2.0);
 
 /// All of them, with the loosest bound that was ever asked of each.
 pub const ALL: &[(&str, Promise, Bound)] = &[
@@ -215,6 +232,10 @@ pub const ALL: &[(&str, Promise, Bound)] = &[
     ("S3_LIST", S3_LIST, Bound::AtMost(1.5)),
     ("SOCIALNET_SCALE", SOCIALNET_SCALE, Bound::AtLeast(0.5)),
     ("SOCIALNET_LOST", SOCIALNET_LOST, Bound::AtMost(0.0)),
+    ("SOCIALNET_WRONG", SOCIALNET_WRONG, Bound::AtMost(0.0)),
+    ("SOCIALNET_UNSEEN", SOCIALNET_UNSEEN, Bound::AtMost(0.0)),
+    ("SOCIALNET_RECOVERY", SOCIALNET_RECOVERY, Bound::AtMost(2.0)),
+    ("SOCIALNET_RECOVERED", SOCIALNET_RECOVERED, Bound::AtMost(2.0)),
 ];
 
 #[cfg(test)]

@@ -3,13 +3,22 @@
 //! First the staircase at one scale, with each answer checked: latency and CPU. Then shorter staircases at greater and
 //! greater scales, up to the first one that fails or whose 99th percentile is past [`SLOW`]. In the end every post that was
 //! acknowledged must be on its user's timeline.
+//!
+//! Or a part of the network is killed in the middle of the first staircase's greatest step, and how long that shows is measured.
 
 mod cpu;
+mod kill;
 mod lost;
+mod recovery;
+mod search;
+mod victims;
+
+pub use kill::KILL_STEP;
+pub use victims::Part;
 
 use crate::load::{self, Load, Mix, Outcome, Plan, STAIRCASE, STEP_TIME, Server, Spacing};
 use crate::procs::read_all;
-use crate::promise::{SOCIALNET_LOST, SOCIALNET_SCALE};
+use crate::promise::{SOCIALNET_LOST, SOCIALNET_UNSEEN, SOCIALNET_WRONG};
 use crate::realm;
 use crate::report::Report;
 use anyhow::{Context, Result, ensure};
@@ -18,6 +27,7 @@ use sigmaos::stub::AdminClient;
 use sigmaos::{ProcSpec, Realm, Sigma, proto};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use victims::Victims;
 
 /// The realm, which is made and removed.
 const REALM: &str = "bench-socialnet";
@@ -25,13 +35,6 @@ const REALM: &str = "bench-socialnet";
 /// A scale at which requests at this quantile take so long is too great.
 const SLOW: Duration = Duration::from_millis(50);
 const QUANTILE: f64 = 0.99;
-
-/// From one scale that was borne to the next that is tried, and how long each of its steps takes.
-const GROWTH: f64 = 1.25;
-const SEARCH_STEP: Duration = Duration::from_secs(2);
-
-/// Where the search ends all the same.
-const GREATEST: f64 = 16.0;
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -42,8 +45,12 @@ pub struct Job {
     pub port: u16,
     /// Of the first staircase.
     pub scale: f64,
+    /// How long each of its steps takes, where that is neither [`STEP_TIME`] nor, with a kill, [`KILL_STEP`].
+    pub step: Option<Duration>,
     /// Where latency, throughput and CPU by second go.
     pub csv: Option<PathBuf>,
+    /// What is killed in the middle of its greatest step; then no other scale is tried.
+    pub kill: Option<Part>,
     /// Whether greater and greater scales are tried after it.
     pub search: bool,
     /// Whether the network is left running, for people.
@@ -75,12 +82,19 @@ async fn measure(state: &Path, admin: &AdminClient, kernel: &proto::KernelInfo, 
     let server = Server::find(&format!("http://127.0.0.1:{}", job.port)).await?;
     let mut report = Report::new("socialnet");
     report.kernel(kernel);
-    let (mut posts, mut seed) = (Vec::new(), 1);
 
-    let full = described(&server, job.scale, STEP_TIME, seed);
+    let usual = if job.kill.is_some() { KILL_STEP } else { STEP_TIME };
+    let full = described(&server, job.scale, job.step.unwrap_or(usual), 1);
     report.environment("staircase", load::plan(&full));
+    let victims = match job.kill {
+        Some(part) => Some(Victims::find(kernel, &sigma, part).await?),
+        None => None,
+    };
     let cores = Cores::follow(kernel.os_pid);
-    let outcome = load::run(&full).await?;
+    let (outcome, killed) = match victims {
+        Some(victims) => kill::run(&full, victims).await.map(|(outcome, killed)| (outcome, Some(killed)))?,
+        None => (load::run(&full).await?, None),
+    };
     let cores = cores.finish()?;
     if let Some(csv) = &job.csv {
         let text = outcome.tally.csv(&full.plan, &[("cores", &cores)]);
@@ -88,32 +102,20 @@ async fn measure(state: &Path, admin: &AdminClient, kernel: &proto::KernelInfo, 
     }
     figure_4_6(&mut report, &outcome, &cores);
     load::rows(&mut report, &outcome);
-    posts.extend(outcome.posts.iter().copied());
-
-    let (mut borne, mut scale) = (if bears(&outcome) { job.scale } else { 0.0 }, job.scale);
-    while job.search && scale < GREATEST {
-        seed += 1;
-        // Where the first one was too much, smaller ones are tried.
-        scale = if borne > 0.0 { scale * GROWTH } else { scale / GROWTH };
-        let outcome = load::run(&described(&server, scale, SEARCH_STEP, seed)).await?;
-        posts.extend(outcome.posts.iter().copied());
-        let (bears, found) = (bears(&outcome), borne > 0.0);
-        let p99 = outcome.tally.latency.value_at_quantile(QUANTILE) as f64 / 1e6;
-        report.row(format!("scale {scale:.2}: p99"), p99, "ms");
-        report.row(format!("scale {scale:.2}: failed"), outcome.tally.failed_requests() as f64, "");
-        if bears {
-            borne = scale;
-        }
-        if bears != found || scale < 0.1 {
-            break;
-        }
+    let mut all = vec![outcome];
+    match &killed {
+        Some(killed) => killed.rows(&mut report),
+        None if job.search => search::run(&mut report, &server, job.scale, &mut all).await?,
+        None => {}
     }
-    if job.search {
-        report.promise(SOCIALNET_SCALE, borne);
+    let wrong: u64 = all.iter().map(|outcome| outcome.tally.wrong_answers()).sum();
+    report.promise(SOCIALNET_WRONG, wrong as f64);
+    let acknowledged = || all.iter().flat_map(|outcome| &outcome.posts).filter(|post| post.acknowledged);
+    report.row("posts that were acknowledged", acknowledged().count() as f64, "");
+    report.promise(SOCIALNET_LOST, lost::count(&server, acknowledged()).await? as f64);
+    if killed.is_some() {
+        report.promise(SOCIALNET_UNSEEN, lost::unseen(&server, acknowledged()).await? as f64);
     }
-    let acknowledged = posts.iter().filter(|post| post.acknowledged).count();
-    report.row("posts that were acknowledged", acknowledged as f64, "");
-    report.promise(SOCIALNET_LOST, lost::count(&server, &posts).await? as f64);
     Ok(report)
 }
 
@@ -146,12 +148,6 @@ fn described(server: &Server, scale: f64, step: Duration, seed: u64) -> Load {
         timeout: load::DEFAULT_TIMEOUT,
         check: true,
     }
-}
-
-/// Whether all was answered rightly and soon.
-fn bears(outcome: &Outcome) -> bool {
-    let slow = outcome.tally.latency.value_at_quantile(QUANTILE) >= SLOW.as_nanos() as u64;
-    outcome.tally.failed_requests() == 0 && !slow
 }
 
 /// The columns of the thesis' Figure 4.6, beside its own.

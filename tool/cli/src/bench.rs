@@ -59,12 +59,10 @@ pub(crate) async fn bench(context: &Context, command: &Bench) -> Result<ExitCode
             (mongo::run(&sigma, &kernel, &job).await?, *check)
         }
         Bench::S3(options) => (s3::s3(context, options).await?, options.check),
-        Bench::Socialnet { port, scale, csv, once, keep, check } => {
+        Bench::Socialnet(options) => {
             let kernel = context.kernel()?.kernel_status(proto::Empty {}).await?;
             let programs = program("socialnet")?.parent().context("the program has no folder")?.to_owned();
-            let (csv, search) = (csv.clone(), !once);
-            let job = socialnet::Job { programs, port: *port, scale: *scale, csv, search, keep: *keep };
-            (socialnet::run(&kernel, &job).await?, *check)
+            (socialnet::run(&kernel, &options.job(programs)).await?, options.check)
         }
         Bench::Image { tasks, resizes, width, image, output, check } => {
             let (sigma, kernel) = connect(context).await?;

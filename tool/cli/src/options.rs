@@ -2,9 +2,11 @@
 
 mod load;
 mod s3;
+mod socialnet;
 
 pub(crate) use load::Load;
 pub(crate) use s3::S3;
+pub(crate) use socialnet::Socialnet;
 
 use clap::{Args, Parser, Subcommand};
 use sigmaos::limits::DEFAULT_DEADLINE;
@@ -294,31 +296,7 @@ pub(crate) enum Bench {
     /// Objects read, written and listed through /s3, beside a bare client of the same S3 server; in a realm of its own
     S3(S3),
     /// The social network under the load of the thesis' Figure 4.5, in a realm of its own: latency, CPU, and the greatest scale that is borne
-    Socialnet {
-        /// A free TCP port of this machine for its front end
-        #[arg(long, default_value_t = 18080, value_parser = clap::value_parser!(u16).range(1..))]
-        port: u16,
-
-        /// Of the first staircase: times 600, 1200, 1800 and 900 requests a second
-        #[arg(long, value_name = "FACTOR", default_value_t = 1.0, value_parser = load::parse_positive)]
-        scale: f64,
-
-        /// Write latency, throughput and CPU of each second of it to this file
-        #[arg(long, value_name = "FILE")]
-        csv: Option<PathBuf>,
-
-        /// Do not look for the greatest scale
-        #[arg(long)]
-        once: bool,
-
-        /// Leave the network running in the end, for people
-        #[arg(long)]
-        keep: bool,
-
-        /// Exit with 1 when a promise is not kept
-        #[arg(long)]
-        check: bool,
-    },
+    Socialnet(Socialnet),
     /// The scheduler by itself: decisions a second, and how long a realm waits beside one that queues without end. Needs no kernel
     Sched {
         /// Exit with 1 when a promise is not kept

@@ -3,6 +3,7 @@
 use super::text;
 use crate::random::Random;
 use std::fmt::{self, Write};
+use std::ops::Range;
 
 /// Users of the social network where nothing else is said: those of DeathStarBench's graph. They are numbered from 0, as `socialnet seed` does.
 pub const DEFAULT_USERS: u32 = 962;
@@ -52,6 +53,8 @@ pub struct Ask {
     pub body: Option<String>,
     /// Of a post: by which it is found again (`text::key`).
     pub key: u64,
+    /// Of a post: users whom its text names, some of them twice.
+    pub mentioned: Vec<u32>,
 }
 
 /// An endless sequence of requests.
@@ -69,7 +72,14 @@ impl Asks {
 
     pub fn next_ask(&mut self) -> Ask {
         let Mix::SocialNetwork { users } = self.mix else {
-            return Ask { kind: Kind::Get, user: 0, path: String::new(), body: None, key: 0 };
+            return Ask {
+                kind: Kind::Get,
+                user: 0,
+                path: String::new(),
+                body: None,
+                key: 0,
+                mentioned: Vec::new(),
+            };
         };
         match self.random.below(100) {
             0..HOME => self.read(Kind::Home, "home-timeline", users),
@@ -81,17 +91,20 @@ impl Asks {
     fn read(&mut self, kind: Kind, timeline: &str, users: u32) -> Ask {
         let user = self.user(users);
         let start = self.random.below(STARTS);
-        Ask { kind, user, path: timeline_path(timeline, user, start), body: None, key: 0 }
+        let path = timeline_path(timeline, user, start..start + PAGE);
+        Ask { kind, user, path, body: None, key: 0, mentioned: Vec::new() }
     }
 
     fn compose(&mut self, users: u32) -> Ask {
         let user = self.user(users);
         let mut text = text::compose(&mut self.random, user);
         let key = text::key(&text);
+        let mut mentioned = Vec::new();
         for _ in 0..self.random.below(MOST + 1) {
             let other = (user + 1 + self.random.below(u64::from(users) - 1) as u32) % users;
             // Writing to a String cannot fail, here and below.
             let _ = write!(text, " @{}", user_name(other));
+            mentioned.push(other);
         }
         for _ in 0..self.random.below(MOST + 1) {
             let _ = write!(text, " http://{}", text::letters(&mut self.random, URL));
@@ -108,7 +121,8 @@ impl Asks {
             ("media_types", &format!("[{}]", types.join(","))),
             ("post_type", "0"),
         ]);
-        Ask { kind: Kind::Compose, user, path: "/wrk2-api/post/compose".into(), body: Some(body), key }
+        let path = "/wrk2-api/post/compose".into();
+        Ask { kind: Kind::Compose, user, path, body: Some(body), key, mentioned }
     }
 
     fn user(&mut self, users: u32) -> u32 {
@@ -116,9 +130,10 @@ impl Asks {
     }
 }
 
-/// The path of a page of a timeline: `home-timeline` or `user-timeline`.
-pub fn timeline_path(timeline: &str, user: u32, start: u64) -> String {
-    format!("/wrk2-api/{timeline}/read?user_id={user}&start={start}&stop={}", start + PAGE)
+/// The path of a page of a timeline, `home-timeline` or `user-timeline`: these entries of it.
+pub fn timeline_path(timeline: &str, user: u32, entries: Range<u64>) -> String {
+    let Range { start, end } = entries;
+    format!("/wrk2-api/{timeline}/read?user_id={user}&start={start}&stop={end}")
 }
 
 /// As DeathStarBench names its users.
@@ -214,6 +229,7 @@ mod tests {
                 words.iter().filter(|word| **word == other).count(),
                 "nobody mentions himself"
             );
+            assert_eq!(ask.mentioned, vec![1 - ask.user; mentioned]);
             mentions.insert(mentioned);
             urls.insert(words.iter().filter(|word| word.starts_with("http%3A%2F%2F")).count());
             media.insert(body.matches("%22png%22").count());

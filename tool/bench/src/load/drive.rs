@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// What came of a load.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// From when its times count.
+    pub begun: Instant,
     pub tally: Tally,
     pub posts: Vec<Posted>,
     /// The most connections at a time.
@@ -25,10 +27,11 @@ pub struct Outcome {
 }
 
 /// A post that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Posted {
     pub user: u32,
     pub key: u64,
+    pub mentioned: Vec<u32>,
     /// Whether it was answered with success: then it must be there. Else it may be.
     pub acknowledged: bool,
 }
@@ -73,7 +76,7 @@ pub async fn run(load: &Load) -> Result<Outcome> {
     progress.finish(&record.tally());
     let (took, own_cpu) = (begun.elapsed(), cpu::own().saturating_sub(before));
     let (tally, posts) = (record.tally().clone(), record.posts().clone());
-    Ok(Outcome { tally, posts, connections, own_cpu, took })
+    Ok(Outcome { begun, tally, posts, connections, own_cpu, took })
 }
 
 impl Record {
@@ -93,9 +96,10 @@ impl Record {
             false => Ok(()),
         });
         let due = job.due.saturating_duration_since(self.begun);
-        let Ask { kind, user, key, .. } = job.ask;
+        let Ask { kind, user, key, ref mentioned, .. } = job.ask;
         if kind == Kind::Compose {
-            self.posts().push(Posted { user, key, acknowledged: answer.is_ok() });
+            let mentioned = mentioned.clone();
+            self.posts().push(Posted { user, key, mentioned, acknowledged: answer.is_ok() });
         }
         match answer {
             Ok(()) => self.tally().answered(kind, due, now),

@@ -39,9 +39,9 @@ impl Progress {
 /// Of the last second that is over.
 fn line(plan: &Plan, now: Duration, tally: &Tally) -> String {
     let failed = tally.failed_requests();
-    let last = (now.as_secs() as usize).checked_sub(1).and_then(|index| tally.seconds.get(index));
+    let last = (now.as_secs() as usize).checked_sub(1).and_then(|index| tally.second(index));
     let Some(last) = last else { return format!("{:.0} requests/s asked for", plan.rate(now)) };
-    let p99 = last.latency.value_at_quantile(0.99) as f64 / 1e3;
+    let p99 = last.quantile_ms(0.99).unwrap_or(0.0);
     format!(
         "{:.0} requests/s asked for, {} answered, p99 {p99:.1} ms, {failed} failed",
         plan.rate(now),

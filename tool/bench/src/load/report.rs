@@ -44,7 +44,11 @@ pub(crate) fn rows(report: &mut Report, outcome: &Outcome) {
     report.row("sent late by, p99", tally.lateness.value_at_quantile(0.99) as f64 / 1e6, "ms");
 }
 
+/// Where nothing was answered, nothing took any time, and no row says so.
 fn quantiles(report: &mut Report, name: &str, latency: &Histogram<u64>) {
+    if latency.is_empty() {
+        return;
+    }
     report.quantiles(name, latency);
     report.row(format!("{name} longest"), latency.max() as f64 / 1e6, "ms");
 }

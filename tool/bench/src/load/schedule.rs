@@ -1,6 +1,7 @@
 //! When requests are due: steps of a rate each, with fixed or random spacing.
 
 use crate::random::Random;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The staircase of thesis Figure 4.5, in requests a second, and how long each step takes there.
@@ -51,6 +52,18 @@ impl Plan {
             at < end
         });
         step.map_or(0.0, |step| step.rate)
+    }
+
+    /// When the step begins that asks for most, and when it ends: the first of several.
+    pub fn peak(&self) -> Range<Duration> {
+        let (mut begin, mut most, mut peak) = (Duration::ZERO, 0.0, Duration::ZERO..Duration::ZERO);
+        for step in &self.steps {
+            if step.rate > most {
+                (most, peak) = (step.rate, begin..begin + step.time);
+            }
+            begin += step.time;
+        }
+        peak
     }
 
     /// The times since the beginning at which requests are due, in order.
@@ -155,5 +168,6 @@ mod tests {
         let rates = [0.0, 4.9, 5.0, 14.9, 19.9, 20.0].map(|at| plan.rate(Duration::from_secs_f64(at)));
         assert_eq!(rates, [300.0, 300.0, 600.0, 900.0, 450.0, 0.0]);
         assert_eq!(plan.time(), Duration::from_secs(20));
+        assert_eq!(plan.peak(), Duration::from_secs(10)..Duration::from_secs(15));
     }
 }

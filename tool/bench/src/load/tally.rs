@@ -1,7 +1,8 @@
-//! What came of the requests: latencies in all, by kind and by second, and errors by kind. Pure; times count from the beginning.
+//! What came of the requests: latencies in all, by kind and by time, and errors by kind. Pure; times count from the beginning.
 
 use super::asks::Kind;
 use super::schedule::Plan;
+use super::slice::{OF_A_SECOND, SLICE, Slice};
 use crate::report::histogram;
 use anyhow::Result;
 use hdrhistogram::Histogram;
@@ -11,9 +12,6 @@ use std::time::Duration;
 
 /// The first so many errors are kept word for word.
 const MOST_WORDS: usize = 5;
-
-/// The longest latency of one second that is told apart, in microseconds.
-const LONGEST_US: u64 = 600_000_000;
 
 /// Why a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +30,14 @@ pub enum Failure {
     Unsent,
 }
 
+impl Failure {
+    /// Whether somebody was told what is not so. That a server cannot answer now may be so (5xx); that a right question is wrong,
+    /// or that what is asked for does not exist, is not.
+    pub fn is_wrong(self) -> bool {
+        matches!(self, Self::Wrong | Self::Status(..500))
+    }
+}
+
 /// Everything that was measured.
 #[derive(Clone, Debug)]
 pub struct Tally {
@@ -44,35 +50,24 @@ pub struct Tally {
     pub failures: BTreeMap<Failure, u64>,
     /// What the first failures said.
     pub words: Vec<String>,
-    pub seconds: Vec<Second>,
-    /// From which those of a kind and of a second are made.
-    empty: (Histogram<u64>, Histogram<u32>),
-}
-
-/// One second. Latencies and failures are of the requests that were due in it.
-#[derive(Clone, Debug)]
-pub struct Second {
-    /// Requests that were due.
-    pub due: u64,
-    /// Answers that arrived in it, whenever their requests were due.
-    pub answered: u64,
-    pub failed: u64,
-    /// In microseconds.
-    pub latency: Histogram<u32>,
+    /// From the beginning on, one after the other.
+    pub slices: Vec<Slice>,
+    /// From which those of a kind are made.
+    empty: Histogram<u64>,
 }
 
 impl Tally {
     /// # Errors
     /// Never: the bounds of histograms are constants that they take.
     pub fn new() -> Result<Self> {
-        let empty = (histogram()?, Histogram::new_with_bounds(1, LONGEST_US, 2)?);
+        let empty = histogram()?;
         Ok(Self {
-            latency: empty.0.clone(),
+            latency: empty.clone(),
             by_kind: BTreeMap::new(),
-            lateness: empty.0.clone(),
+            lateness: empty.clone(),
             failures: BTreeMap::new(),
             words: Vec::new(),
-            seconds: Vec::new(),
+            slices: Vec::new(),
             empty,
         })
     }
@@ -80,13 +75,13 @@ impl Tally {
     /// A request was due, and was taken up at `now`.
     pub fn sent(&mut self, due: Duration, now: Duration) {
         self.lateness.saturating_record(nanoseconds(now.saturating_sub(due)));
-        self.second(due).due += 1;
+        self.slice(due).due += 1;
     }
 
     /// It was answered at `now`.
     pub fn answered(&mut self, kind: Kind, due: Duration, now: Duration) {
         self.took(kind, due, now);
-        self.second(now).answered += 1;
+        self.slice(now).answered += 1;
     }
 
     /// It failed at `now`, with these words.
@@ -96,7 +91,7 @@ impl Tally {
             self.took(kind, due, now);
         }
         *self.failures.entry(failure).or_default() += 1;
-        self.second(due).failed += 1;
+        self.slice(due).failed += 1;
         if self.words.len() < MOST_WORDS {
             self.words.push(format!("{kind}, due at {:.3} s: {words}", due.as_secs_f64()));
         }
@@ -104,7 +99,7 @@ impl Tally {
 
     /// Requests that were due.
     pub fn requests(&self) -> u64 {
-        self.seconds.iter().map(|second| second.due).sum()
+        self.slices.iter().map(|slice| slice.due).sum()
     }
 
     pub fn failed_requests(&self) -> u64 {
@@ -113,7 +108,22 @@ impl Tally {
 
     /// Answers that arrived.
     pub fn answers(&self) -> u64 {
-        self.seconds.iter().map(|second| second.answered).sum()
+        self.slices.iter().map(|slice| slice.answered).sum()
+    }
+
+    /// Answers that say what is not so.
+    pub fn wrong_answers(&self) -> u64 {
+        self.failures.iter().filter(|(failure, _)| failure.is_wrong()).map(|(_, count)| count).sum()
+    }
+
+    /// One second after the other.
+    pub fn seconds(&self) -> impl Iterator<Item = Slice> {
+        self.slices.chunks(OF_A_SECOND).map(Slice::sum)
+    }
+
+    /// The second of this number; `None` where it has not come.
+    pub fn second(&self, index: usize) -> Option<Slice> {
+        self.slices.chunks(OF_A_SECOND).nth(index).map(Slice::sum)
     }
 
     /// A line a second, under a line of names. `more` adds columns: their names, and the values of a second.
@@ -121,12 +131,10 @@ impl Tally {
         let mut csv = "second,planned,due,answered,failed,mean_ms,p50_ms,p99_ms,max_ms".to_owned();
         more.iter().for_each(|(name, _)| csv.extend([",", name]));
         csv.push('\n');
-        for (index, second) in self.seconds.iter().enumerate() {
+        for (index, second) in self.seconds().enumerate() {
             let planned = plan.rate(Duration::from_secs(index as u64));
-            let ms = |microseconds: u64| microseconds as f64 / 1e3;
-            let (latency, empty) = (&second.latency, second.latency.is_empty());
-            let mean = if empty { 0.0 } else { latency.mean() / 1e3 };
-            let [p50, p99, max] = [0.5, 0.99, 1.0].map(|part| ms(latency.value_at_quantile(part)));
+            let mean = second.mean_ms().unwrap_or(0.0);
+            let [p50, p99, max] = [0.5, 0.99, 1.0].map(|part| second.quantile_ms(part).unwrap_or(0.0));
             // Writing to a String cannot fail, here and below.
             let _ = write!(csv, "{index},{planned},{},{},{},", second.due, second.answered, second.failed);
             let _ = write!(csv, "{mean:.3},{p50:.3},{p99:.3},{max:.3}");
@@ -141,18 +149,17 @@ impl Tally {
     fn took(&mut self, kind: Kind, due: Duration, now: Duration) {
         let took = now.saturating_sub(due);
         self.latency.saturating_record(nanoseconds(took));
-        let of_kind = self.by_kind.entry(kind).or_insert_with(|| self.empty.0.clone());
+        let of_kind = self.by_kind.entry(kind).or_insert_with(|| self.empty.clone());
         of_kind.saturating_record(nanoseconds(took));
-        self.second(due).latency.saturating_record(took.as_micros().max(1) as u64);
+        self.slice(due).took(took);
     }
 
-    fn second(&mut self, at: Duration) -> &mut Second {
-        let index = at.as_secs() as usize;
-        while self.seconds.len() <= index {
-            let latency = self.empty.1.clone();
-            self.seconds.push(Second { due: 0, answered: 0, failed: 0, latency });
+    fn slice(&mut self, at: Duration) -> &mut Slice {
+        let index = (at.as_nanos() / SLICE.as_nanos()) as usize;
+        if self.slices.len() <= index {
+            self.slices.resize_with(index + 1, Slice::new);
         }
-        &mut self.seconds[index]
+        &mut self.slices[index]
     }
 }
 
@@ -183,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn latency_counts_from_the_schedule_and_belongs_to_its_second() {
+    fn latency_counts_from_the_schedule_and_belongs_to_its_time() {
         let mut tally = Tally::new().unwrap();
         for due in [100, 900, 1500] {
             tally.sent(at(due), at(due + 2));
@@ -195,8 +202,12 @@ mod tests {
         assert_eq!(tally.by_kind[&Kind::User].max() / 1_000_000, 2000);
         assert_eq!(tally.latency.len(), 3, "what ran out of time took at least so long");
         assert_eq!(tally.lateness.max() / 1_000_000, 2);
-        let seconds: Vec<_> = tally.seconds.iter().map(|one| (one.due, one.answered, one.failed)).collect();
+        let seconds: Vec<_> = tally.seconds().map(|one| (one.due, one.answered, one.failed)).collect();
         assert_eq!(seconds, [(2, 1, 0), (1, 0, 1), (0, 1, 0)]);
+        let slice = |index: usize| (tally.slices[index].due, tally.slices[index].answered);
+        assert_eq!([slice(1), slice(9), slice(28), slice(29)], [(1, 1), (1, 0), (0, 0), (0, 1)]);
+        assert_eq!(tally.second(0).unwrap().quantile_ms(1.0), tally.slices[9].quantile_ms(1.0));
+        assert!(tally.second(3).is_none());
         assert_eq!(tally.words, ["read home, due at 1.500 s: late"]);
     }
 
@@ -209,7 +220,9 @@ mod tests {
             tally.failed(Kind::Get, at(1), at(2), failure, "no");
             assert_eq!(tally.failures[&failure], 1);
         }
-        assert_eq!((tally.latency.len(), tally.failed_requests()), (0, 5));
+        assert_eq!((tally.latency.len(), tally.failed_requests(), tally.wrong_answers()), (0, 5, 1));
+        tally.failed(Kind::Get, at(1), at(2), Failure::Status(404), "there is no such user");
+        assert_eq!((tally.failed_requests(), tally.wrong_answers()), (6, 2));
     }
 
     #[test]
