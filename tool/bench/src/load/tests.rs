@@ -10,7 +10,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::Instant;
 
 /// What a server does with a request.
-enum Does {
+pub(crate) enum Does {
     Answers(&'static str, String),
     /// Says that the connection ends, and ends it.
     AnswersOnce,
@@ -24,7 +24,7 @@ fn fine() -> Does {
 }
 
 /// Serves on a port of its own, for as long as the test's process lives; `answer` is told the connection's number and the first line.
-fn serve(answer: impl Fn(usize, &str) -> Does + Send + Sync + 'static) -> SocketAddr {
+pub(crate) fn serve(answer: impl Fn(usize, &str) -> Does + Send + Sync + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let answer = Arc::new(answer);
