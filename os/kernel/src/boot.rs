@@ -6,7 +6,7 @@ use crate::cgroup::Cgroups;
 use crate::kernel::{Kernel, Parts};
 use crate::machine::Capacity;
 use crate::state::State;
-use crate::{Options, listen, log, pressure, rank, schedule};
+use crate::{Options, listen, log, measure, pressure, rank};
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sigma_abi::layer::Layer;
@@ -68,8 +68,8 @@ async fn serve(options: &Options, state: State, log: File) -> Result<()> {
     kernel.realms.load(&kernel)?;
     let tasks = [
         tokio::spawn(listen::serve(Arc::clone(&kernel), listener)),
-        tokio::spawn(schedule::measure_idle(Arc::clone(&kernel))),
-        tokio::spawn(schedule::measure_use(Arc::clone(&kernel))),
+        tokio::spawn(measure::idle(Arc::clone(&kernel))),
+        tokio::spawn(measure::used(Arc::clone(&kernel))),
         tokio::spawn(rank::keep(Arc::clone(&kernel))),
         tokio::spawn(crate::kernel::sweep(Arc::clone(&kernel))),
         tokio::spawn(pressure::watch(Arc::clone(&kernel))),

@@ -3,70 +3,73 @@
 use crate::machine::thread_times;
 use rustix::process::Pid as OsPid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use sigma_schedd::homes::{BUSY_MCPU, Core, Measured, Thread, assign};
+use sigma_schedd::homes::{BUSY_MCPU, Core, Measured, Thread, assign, of_late};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 
 /// Between one measurement and the next.
 #[derive(Default)]
 pub(crate) struct Homes {
-    used_us: HashMap<Thread, u64>,
+    /// Of each thread that is measured: the time that it had run in all, and what it counts with.
+    threads: HashMap<Thread, (u64, u32)>,
+    /// Where each busy thread is to be beside BE procs, and the processes that have such threads.
     homes: BTreeMap<Thread, Core>,
-    /// The processes that have threads with a home: one that such a thread starts begins on its core.
+    processes: BTreeSet<u32>,
+    /// The processes whose threads are where they are to be: one that such a thread starts begins on its core.
     settled: BTreeSet<u32>,
 }
 
 impl Homes {
-    /// Moves the threads of these LC processes, which used so much of a core over a span of time. Without BE procs beside
-    /// them each goes where it likes.
-    pub(crate) fn keep(&mut self, span_us: u64, processes: &[(u32, u64)], beside_be: bool) {
-        if span_us == 0 || (!beside_be && self.settled.is_empty()) {
-            self.used_us.clear();
+    /// Decides where the threads of these LC processes are to be, which used so much of a core over a span of time.
+    pub(crate) fn measure(&mut self, span_us: u64, processes: &[(u32, u64)]) {
+        if span_us == 0 {
             return;
         }
-        // Nobody is kept from a core that sigmad may use itself.
-        let Ok(all) = sched_getaffinity(None) else { return };
-        let cores: Vec<Core> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
         let busy = |process: &(u32, u64)| process.1 * 1000 / span_us >= u64::from(BUSY_MCPU);
-        let watched: BTreeSet<u32> = processes
+        let watched: Vec<u32> = processes
             .iter()
-            .filter(|process| busy(process) || self.settled.contains(&process.0))
+            .filter(|process| busy(process) || self.processes.contains(&process.0))
             .map(|process| process.0)
             .collect();
-        let threads: Vec<_> = watched.iter().map(|process| (*process, threads(*process))).collect();
-        let measured = self.measure(span_us, threads.iter().flat_map(|(_, threads)| threads));
-        let homes = if beside_be { assign(&cores, &measured, &self.homes) } else { BTreeMap::new() };
-        let mut settled = BTreeSet::new();
-        for (process, threads) in &threads {
-            let settles = threads.iter().any(|(thread, ..)| homes.contains_key(thread));
-            if settles {
-                settled.insert(*process);
-            }
-            // Those that have just been started by one with a home, or have none any more, are let go, too.
-            if settles || self.settled.contains(process) {
-                threads.iter().for_each(|(thread, ..)| settle(*thread, homes.get(thread).copied(), &all));
+        let before = std::mem::take(&mut self.threads);
+        let (mut measured, mut owners) = (Vec::new(), BTreeMap::new());
+        for process in watched {
+            for (thread, now_us, core) in threads(process) {
+                // Of one that is new nothing is known.
+                let used_mcpu = before.get(&thread).map_or(0, |(before_us, before_mcpu)| {
+                    let used_us = now_us.saturating_sub(*before_us);
+                    of_late(*before_mcpu, (used_us * 1000 / span_us) as u32)
+                });
+                measured.push(Measured { thread, used_mcpu, core });
+                self.threads.insert(thread, (now_us, used_mcpu));
+                owners.insert(thread, process);
             }
         }
-        (self.homes, self.settled) = (homes, settled);
+        let Some(all) = everywhere() else { return };
+        let cores: Vec<Core> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
+        self.homes = assign(&cores, &measured, &self.homes);
+        self.processes = self.homes.keys().filter_map(|thread| owners.get(thread).copied()).collect();
     }
 
-    /// What each thread used since it was measured last; of one that is new that is not known.
-    fn measure<'a>(
-        &mut self,
-        span_us: u64,
-        threads: impl Iterator<Item = &'a (Thread, u64, Core)>,
-    ) -> Vec<Measured> {
-        let before = std::mem::take(&mut self.used_us);
-        let mut measured = Vec::new();
-        for &(thread, now_us, core) in threads {
-            if let Some(before_us) = before.get(&thread) {
-                let used_mcpu = (now_us.saturating_sub(*before_us) * 1000 / span_us) as u32;
-                measured.push(Measured { thread, used_mcpu, core });
+    /// Moves the threads to where they are to be. Without BE procs beside them each goes where it likes.
+    pub(crate) fn keep(&mut self, beside_be: bool) {
+        let none = BTreeSet::new();
+        let kept = if beside_be { &self.processes } else { &none };
+        let Some(all) = everywhere() else { return };
+        // Those that have just been started by one with a home, or have none any more, are let go, too.
+        for process in kept.union(&self.settled) {
+            for (thread, ..) in threads(*process) {
+                let home = self.homes.get(&thread).filter(|_| kept.contains(process));
+                settle(thread, home.copied(), &all);
             }
-            self.used_us.insert(thread, now_us);
         }
-        measured
+        self.settled.clone_from(kept);
     }
+}
+
+/// The cores that sigmad may use itself: nobody is kept from one of them.
+fn everywhere() -> Option<CpuSet> {
+    sched_getaffinity(None).ok()
 }
 
 /// The threads of a process, the time that each has run, in microseconds, and where it did so last.

@@ -19,6 +19,7 @@ mod kernel;
 mod listen;
 mod log;
 mod machine;
+mod measure;
 mod output;
 mod pressure;
 mod proc;

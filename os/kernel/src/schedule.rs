@@ -1,30 +1,23 @@
-//! The edge of the scheduler: the pure policy, what it decides, and the measurements that it is given.
+//! The edge of the scheduler: the pure policy, and what it decides.
 
-use crate::cgroup::{Cgroups, Slot};
-use crate::homes::Homes;
 use crate::kernel::{Kernel, SIGKILL};
-use crate::machine::{Capacity, IdleMeter, used_us};
+use crate::machine::Capacity;
 use crate::proc::{End, Proc};
 use sigma_abi::{Cause, Pid, ProcSpec, Realm, Result, Status};
 use sigma_schedd::{Action, Event, Load, Machine, Policy};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 use tokio::sync::Notify;
-
-/// How often idle CPU is measured while best-effort procs wait.
-const MEASURE_IDLE_EVERY: Duration = Duration::from_millis(100);
-
-/// How often the CPU is measured that latency-critical procs use.
-const MEASURE_USE_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     policy: Mutex<Policy>,
     /// BE procs wait.
-    waiting: Notify,
+    pub(crate) waiting: Notify,
     /// LC procs run.
-    serving: Notify,
+    pub(crate) serving: Notify,
+    /// BE procs run.
+    pub(crate) filling: Notify,
     /// A realm has LC procs, or has none any more.
     pub(crate) lc_realms: Notify,
 }
@@ -33,7 +26,13 @@ impl Scheduler {
     pub(crate) fn new(capacity: Capacity) -> Self {
         let Capacity { cores, memory_bytes, procs, .. } = capacity;
         let policy = Mutex::new(Policy::new(Machine { cores, memory_bytes, procs }));
-        Self { policy, waiting: Notify::new(), serving: Notify::new(), lc_realms: Notify::new() }
+        Self {
+            policy,
+            waiting: Notify::new(),
+            serving: Notify::new(),
+            filling: Notify::new(),
+            lc_realms: Notify::new(),
+        }
     }
 
     /// # Errors
@@ -58,6 +57,9 @@ impl Scheduler {
         if load.lc_running > 0 {
             self.serving.notify_one();
         }
+        if load.be_running > 0 {
+            self.filling.notify_one();
+        }
         actions
     }
 
@@ -74,6 +76,11 @@ impl Scheduler {
     /// The realms that have LC procs here.
     pub(crate) fn realms_with_lc(&self) -> BTreeSet<Realm> {
         self.lock().realms_with_lc().clone()
+    }
+
+    /// The LC procs that run.
+    pub(crate) fn lc_procs(&self) -> Vec<Pid> {
+        self.lock().lc_procs().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Policy> {
@@ -142,98 +149,5 @@ impl Kernel {
                 Err(error) => tracing::warn!(%pid, %error, "an LC proc cannot be moved"),
             }
         }));
-    }
-}
-
-/// Measures idle CPU while best-effort procs wait, so that those that only wait themselves do not keep others out.
-pub(crate) async fn measure_idle(kernel: Arc<Kernel>) {
-    loop {
-        kernel.scheduler.waiting.notified().await;
-        let mut meter = IdleMeter::default();
-        let mut idle = 0;
-        while kernel.scheduler.load().be_queued > 0 {
-            // Parts of a core add up: on a machine that is never wholly idle, parents that wait for their children would
-            // otherwise keep them out for good.
-            idle = (idle + meter.read(kernel.capacity.cores)).min(kernel.capacity.cores * 1000);
-            kernel.schedule(Event::Idle { mcpu: idle });
-            idle %= 1000;
-            tokio::time::sleep(MEASURE_IDLE_EVERY).await;
-        }
-    }
-}
-
-/// Measures what latency-critical procs use, where those that use too much can be moved.
-pub(crate) async fn measure_use(kernel: Arc<Kernel>) {
-    if !kernel.cgroups.on() {
-        return;
-    }
-    loop {
-        kernel.scheduler.serving.notified().await;
-        let mut meter = UseMeter::new(kernel.capacity.cores);
-        while kernel.scheduler.load().lc_running > 0 {
-            tokio::time::sleep(MEASURE_USE_EVERY).await;
-            let procs = running_lc(&kernel);
-            let cgroups = Arc::clone(&kernel.cgroups);
-            // Where BE procs are ordinary work they give way to nobody, and all are placed alike.
-            let beside_be = kernel.sched_idle && kernel.scheduler.load().be_running > 0;
-            // There may be thousands of files to read.
-            let measured = tokio::task::spawn_blocking(move || {
-                let event = meter.read(&cgroups, procs, beside_be);
-                (meter, event)
-            });
-            let Ok((back, event)) = measured.await else { break };
-            meter = back;
-            kernel.schedule(event);
-        }
-    }
-}
-
-/// The control groups of LC procs.
-fn running_lc(kernel: &Kernel) -> Vec<(Pid, Slot)> {
-    let pids: Vec<Pid> = kernel.scheduler.lock().lc_procs().collect();
-    let process = |pid| {
-        let proc = kernel.procs.get(pid)?;
-        let inner = proc.lock();
-        Some((pid, inner.running.as_ref()?.slot.clone()?))
-    };
-    pids.into_iter().filter_map(process).collect()
-}
-
-/// Measures CPU between one call and the next.
-struct UseMeter {
-    cores: u32,
-    idle: IdleMeter,
-    at: Instant,
-    used_us: HashMap<Pid, u64>,
-    homes: Homes,
-}
-
-impl UseMeter {
-    fn new(cores: u32) -> Self {
-        let mut idle = IdleMeter::default();
-        idle.read(cores);
-        Self { cores, idle, at: Instant::now(), used_us: HashMap::new(), homes: Homes::default() }
-    }
-
-    fn read(&mut self, cgroups: &Cgroups, procs: Vec<(Pid, Slot)>, beside_be: bool) -> Event {
-        let idle_mcpu = self.idle.read(self.cores);
-        let span_us = self.at.elapsed().as_micros() as u64;
-        self.at = Instant::now();
-        let before = std::mem::take(&mut self.used_us);
-        let (mut used, mut processes_used) = (Vec::new(), Vec::new());
-        for (pid, slot) in procs {
-            // Nothing is known of one that ends, or is just being moved.
-            let processes = cgroups.processes(&slot);
-            let used_us = processes.iter().map(|process| used_us(*process)).sum::<Option<u64>>();
-            let Some(now_us) = used_us.filter(|_| !processes.is_empty()) else { continue };
-            if let Some(before_us) = before.get(&pid) {
-                let used_us = now_us.saturating_sub(*before_us);
-                used.push((pid, used_us));
-                processes_used.extend(processes.iter().map(|process| (*process, used_us)));
-            }
-            self.used_us.insert(pid, now_us);
-        }
-        self.homes.keep(span_us, &processes_used, beside_be);
-        Event::Used { span_us, idle_mcpu, procs: used }
     }
 }

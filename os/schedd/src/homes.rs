@@ -17,6 +17,10 @@ const FULL_MCPU: u32 = 900;
 /// A thread stays where it is while no other core has less by more than this.
 const SLACK_MCPU: u32 = 100;
 
+/// From one measurement to the next a thread that rests counts with so much less, as one part of so many: its work may come back
+/// before it would have been moved twice.
+const FORGOTTEN: u32 = 8;
+
 /// A thread, as the machine numbers them.
 pub type Thread = u32;
 
@@ -27,9 +31,15 @@ pub type Core = usize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measured {
     pub thread: Thread,
+    /// See [`of_late`].
     pub used_mcpu: u32,
     /// Where it ran last.
     pub core: Core,
+}
+
+/// What a thread counts with that counted with so much before, and used so much since.
+pub fn of_late(before_mcpu: u32, used_mcpu: u32) -> u32 {
+    used_mcpu.max(before_mcpu - before_mcpu / FORGOTTEN)
 }
 
 /// Where each busy thread is to be.
@@ -89,6 +99,14 @@ mod tests {
         let at = homes(&[(1, 1), (2, 0)]);
         assert_eq!(assign(&[0, 1], &[measured(1, 510, 1), measured(2, 500, 0)], &at), at);
         assert_eq!(assign(&[0, 1], &[measured(1, 120, 1), measured(2, 90, 0)], &at), homes(&[(1, 1)]));
+    }
+
+    #[test]
+    fn a_thread_that_rests_is_remembered_for_a_while() {
+        let rested = |measurements: usize| (0..measurements).fold(500, |mcpu, _| of_late(mcpu, 0));
+        assert!(rested(8) > BUSY_MCPU / 2 && rested(16) < BUSY_MCPU / 2);
+        assert_eq!(of_late(300, 600), 600);
+        assert_eq!(of_late(800, 600), 700);
     }
 
     #[test]

@@ -1,0 +1,123 @@
+//! What is measured for the scheduler: idle CPU while BE procs wait, and what LC procs use.
+
+use crate::cgroup::{Cgroups, Slot};
+use crate::homes::Homes;
+use crate::kernel::Kernel;
+use crate::machine::{IdleMeter, used_us};
+use sigma_abi::Pid;
+use sigma_schedd::Event;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How often idle CPU is measured while best-effort procs wait.
+const MEASURE_IDLE_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the CPU is measured that latency-critical procs use.
+const MEASURE_USE_EVERY: Duration = Duration::from_millis(500);
+
+/// Measures idle CPU while best-effort procs wait, so that those that only wait themselves do not keep others out.
+pub(crate) async fn idle(kernel: Arc<Kernel>) {
+    loop {
+        kernel.scheduler.waiting.notified().await;
+        let mut meter = IdleMeter::default();
+        let mut idle = 0;
+        while kernel.scheduler.load().be_queued > 0 {
+            // Parts of a core add up: on a machine that is never wholly idle, parents that wait for their children would
+            // otherwise keep them out for good.
+            idle = (idle + meter.read(kernel.capacity.cores)).min(kernel.capacity.cores * 1000);
+            kernel.schedule(Event::Idle { mcpu: idle });
+            idle %= 1000;
+            tokio::time::sleep(MEASURE_IDLE_EVERY).await;
+        }
+    }
+}
+
+/// Measures what latency-critical procs use, where those that use too much can be moved, and keeps their busy threads on a core
+/// each beside BE procs.
+pub(crate) async fn used(kernel: Arc<Kernel>) {
+    if !kernel.cgroups.on() {
+        return;
+    }
+    loop {
+        kernel.scheduler.serving.notified().await;
+        let mut meter = UseMeter::new(kernel.capacity.cores);
+        let mut homes = Homes::default();
+        let (mut due, mut beside_be) = (Instant::now() + MEASURE_USE_EVERY, false);
+        while kernel.scheduler.load().lc_running > 0 {
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                // The first BE procs that start need not wait for a measurement.
+                () = kernel.scheduler.filling.notified(), if !beside_be => {}
+            }
+            let procs = (due <= Instant::now()).then(|| running_lc(&kernel));
+            // Those that come and go before the next measurement count until then.
+            beside_be = procs.is_none() || kernel.scheduler.load().be_running > 0;
+            // Where BE procs are ordinary work they give way to nobody, and all are placed alike.
+            let kept = beside_be && kernel.sched_idle;
+            let cgroups = Arc::clone(&kernel.cgroups);
+            // There may be thousands of files to read.
+            let measured = tokio::task::spawn_blocking(move || {
+                let event = procs.map(|procs| meter.read(&cgroups, procs, &mut homes));
+                homes.keep(kept);
+                (meter, homes, event)
+            });
+            let Ok(measured) = measured.await else { break };
+            let event;
+            (meter, homes, event) = measured;
+            if let Some(event) = event {
+                due = Instant::now() + MEASURE_USE_EVERY;
+                kernel.schedule(event);
+            }
+        }
+    }
+}
+
+/// The control groups of LC procs.
+fn running_lc(kernel: &Kernel) -> Vec<(Pid, Slot)> {
+    let process = |pid| {
+        let proc = kernel.procs.get(pid)?;
+        let inner = proc.lock();
+        Some((pid, inner.running.as_ref()?.slot.clone()?))
+    };
+    kernel.scheduler.lc_procs().into_iter().filter_map(process).collect()
+}
+
+/// Measures CPU between one call and the next.
+struct UseMeter {
+    cores: u32,
+    idle: IdleMeter,
+    at: Instant,
+    used_us: HashMap<Pid, u64>,
+}
+
+impl UseMeter {
+    fn new(cores: u32) -> Self {
+        let mut idle = IdleMeter::default();
+        idle.read(cores);
+        Self { cores, idle, at: Instant::now(), used_us: HashMap::new() }
+    }
+
+    fn read(&mut self, cgroups: &Cgroups, procs: Vec<(Pid, Slot)>, homes: &mut Homes) -> Event {
+        let idle_mcpu = self.idle.read(self.cores);
+        let span_us = self.at.elapsed().as_micros() as u64;
+        self.at = Instant::now();
+        let before = std::mem::take(&mut self.used_us);
+        let (mut used, mut processes_used) = (Vec::new(), Vec::new());
+        for (pid, slot) in procs {
+            // Nothing is known of one that ends, or is just being moved.
+            let processes = cgroups.processes(&slot);
+            let used_us = processes.iter().map(|process| used_us(*process)).sum::<Option<u64>>();
+            let Some(now_us) = used_us.filter(|_| !processes.is_empty()) else { continue };
+            if let Some(before_us) = before.get(&pid) {
+                let used_us = now_us.saturating_sub(*before_us);
+                used.push((pid, used_us));
+                processes_used.extend(processes.iter().map(|process| (*process, used_us)));
+            }
+            self.used_us.insert(pid, now_us);
+        }
+        homes.measure(span_us, &processes_used);
+        Event::Used { span_us, idle_mcpu, procs: used }
+    }
+}
