@@ -1,7 +1,7 @@
 //! The control groups of procs: memory and task limits, CPU weights, and BE work that runs only when cores are idle.
 //!
 //! ```text
-//! sigmaos-<machine>/lc/<realm>/<slot>    equal weights a realm; procs weighted by mcpu
+//! sigmaos-<machine>/lc/<realm>/<slot>    equal weights a realm; procs weighted by mcpu, of which each has some
 //!                  /lc/<realm>/kernel    its named and proxies, weighted as one core, while it has LC procs
 //! sigmaos-<machine>-be/<realm>/<slot>    cpu.idle; equal weights a realm
 //!                     /<realm>/kernel    its named and proxies, while it has none
@@ -34,6 +34,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Tasks that one proc may have.
 const MAX_TASKS: u32 = 512;
+
+/// An LC proc weighs no less than one that reserved so much: one that does little would otherwise wait long for the little that it
+/// does, for it is the weight that says how soon a thread that wakes up runs. One that uses more than it reserved is moved.
+const LEAST_WEIGHED_MCPU: u32 = 250;
 
 /// Groups of ended procs that are kept for the next ones, of a realm and class: making and removing one costs more than the
 /// rest of a start.

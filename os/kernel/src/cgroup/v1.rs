@@ -1,7 +1,7 @@
 //! cgroup v1: the same tree in the hierarchies of cpu, memory and pids.
 
 use super::tree::{self, Top};
-use super::{MAX_TASKS, Memory};
+use super::{LEAST_WEIGHED_MCPU, MAX_TASKS, Memory};
 use sigma_abi::Class;
 use std::fs::File;
 use std::io;
@@ -82,7 +82,7 @@ impl Hierarchies {
             self.limit_memory(name, bytes)?;
         }
         if let Class::Lc { mcpu } = class {
-            tree::write(&self.cpu.join(name), "cpu.shares", shares(mcpu))?;
+            tree::write(&self.cpu.join(name), "cpu.shares", shares(mcpu.max(LEAST_WEIGHED_MCPU)))?;
         }
         Ok(())
     }

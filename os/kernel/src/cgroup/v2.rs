@@ -1,7 +1,7 @@
 //! cgroup v2: one tree for all controllers.
 
 use super::tree::{self, Top};
-use super::{MAX_TASKS, Memory};
+use super::{LEAST_WEIGHED_MCPU, MAX_TASKS, Memory};
 use sigma_abi::Class;
 use std::fs::{self, File};
 use std::io;
@@ -113,7 +113,7 @@ impl Tree {
             limit_memory(&group, bytes)?;
         }
         if let Class::Lc { mcpu } = class {
-            tree::write(&group, "cpu.weight", weight(mcpu))?;
+            tree::write(&group, "cpu.weight", weight(mcpu.max(LEAST_WEIGHED_MCPU)))?;
         }
         Ok(())
     }
@@ -202,6 +202,10 @@ mod tests {
         let read = |file: &str| fs::read_to_string(group.join(file)).unwrap();
         assert_eq!(read("memory.max"), "2097152");
         assert_eq!(read("cpu.weight"), "25");
+        tree.limit(name, Class::Lc { mcpu: 10 }, None).unwrap();
+        assert_eq!(read("cpu.weight"), "25", "what does little is not kept waiting");
+        tree.limit(name, Class::Lc { mcpu: 700 }, None).unwrap();
+        assert_eq!(read("cpu.weight"), "70");
         assert_eq!(tree.memory(name), None);
         fs::write(group.join("memory.events"), "low 0\noom 1\noom_kill 1\n").unwrap();
         fs::write(group.join("memory.peak"), "2097152\n").unwrap();
