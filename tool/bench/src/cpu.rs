@@ -23,6 +23,32 @@ pub(crate) fn own() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
+/// How often a thread was given a core, and how long it waited for one in all, from /proc/PID/schedstat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waits {
+    waited: Duration,
+    times: u64,
+}
+
+impl Waits {
+    pub(crate) fn of_this_thread() -> Result<Self> {
+        let stat = fs::read_to_string("/proc/thread-self/schedstat")
+            .context("cannot read /proc/thread-self/schedstat")?;
+        Self::parse(&stat).context("/proc/thread-self/schedstat does not say how long the thread waited")
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        let mut fields = stat.split_whitespace().skip(1).map_while(|field| field.parse().ok());
+        Some(Self { waited: Duration::from_nanos(fields.next()?), times: fields.next()? })
+    }
+
+    /// Nanoseconds of a wait, on average.
+    pub(crate) fn mean_since(self, before: Self) -> f64 {
+        let times = self.times.saturating_sub(before.times).max(1);
+        self.waited.saturating_sub(before.waited).as_nanos() as f64 / times as f64
+    }
+}
+
 impl Cpu {
     pub(crate) fn now() -> Result<Self> {
         let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
@@ -50,6 +76,14 @@ impl Cpu {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_are_of_the_time_in_between() {
+        let before = Waits::parse("5000 700 3\n").unwrap();
+        assert_eq!(Waits::parse("9000 1700 7\n").unwrap().mean_since(before), 250.0);
+        assert_eq!(before.mean_since(before), 0.0);
+        assert_eq!(Waits::parse("5000"), None);
+    }
 
     #[test]
     fn waiting_for_a_disk_is_idle() {

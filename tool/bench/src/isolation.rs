@@ -15,7 +15,7 @@ use crate::promise::{
 };
 use crate::report::{Report, ms};
 use anyhow::Result;
-use load::{Load, Measured};
+use load::{Load, Measured, Run};
 use noise::{Noise, Share};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -62,6 +62,9 @@ pub async fn run(bench: &Bench) -> Result<Report> {
                 report.row(format!("{name}{what} {when}: p99"), ms(measured.p99), "ms");
             }
         }
+        for (when, wait) in [("alone", outcome.caller_wait.0), ("beside BE", outcome.caller_wait.1)] {
+            report.row(format!("{name}wait of the caller for a core {when}"), wait / 1e3, "us");
+        }
         report.row(format!("{name}burning calls"), outcome.rate, "/s");
         report.row(format!("{name}cores busy alone"), 100.0 * outcome.busy, "%");
         report.row(format!("{name}BE procs"), outcome.procs, "");
@@ -80,6 +83,8 @@ pub async fn run(bench: &Bench) -> Result<Report> {
 struct Outcome {
     burn: (Measured, Measured),
     empty: (Measured, Measured),
+    /// See [`Run::caller_wait`].
+    caller_wait: (f64, f64),
     /// Burning calls a second, of all services.
     rate: f64,
     /// The part of the cores that was busy while LC was alone.
@@ -110,13 +115,17 @@ async fn measure(bench: &Bench, options: &[&str], report: &mut Report) -> Result
         shares.push(meter.share()?);
         noise.end(procs).await?;
     }
-    let median = |runs: &[(Measured, Measured)], pick: fn(&(Measured, Measured)) -> Measured| Measured {
+    let median = |runs: &[Run], pick: fn(&Run) -> Measured| Measured {
         mean: middle(runs.iter().map(|run| pick(run).mean)),
         p99: middle(runs.iter().map(|run| pick(run).p99)),
     };
     Ok(Outcome {
-        burn: (median(&alone, |run| run.0), median(&beside, |run| run.0)),
-        empty: (median(&alone, |run| run.1), median(&beside, |run| run.1)),
+        burn: (median(&alone, |run| run.burn), median(&beside, |run| run.burn)),
+        empty: (median(&alone, |run| run.empty), median(&beside, |run| run.empty)),
+        caller_wait: (
+            middle(alone.iter().map(|run| run.caller_wait)),
+            middle(beside.iter().map(|run| run.caller_wait)),
+        ),
         rate: load.rate * f64::from(kernel.cores),
         busy: middle(busy.into_iter()),
         procs: middle(shares.iter().map(|share: &Share| share.procs as f64)),

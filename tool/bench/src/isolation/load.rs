@@ -1,7 +1,7 @@
 //! An open-loop load: calls are made when they are due, whether or not those before them have been answered, and their times
 //! count from then.
 
-use crate::cpu::Cpu;
+use crate::cpu::{Cpu, Waits};
 use crate::load::clock::Clock;
 use crate::load::{Plan, Spacing, Step};
 use crate::report::histogram;
@@ -39,6 +39,16 @@ pub(super) struct Load {
     pub(super) rate: f64,
 }
 
+/// What a run measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Run {
+    pub(super) burn: Measured,
+    pub(super) empty: Measured,
+    /// How long this process, which makes the calls and is no LC proc, waited for a core each time that it was woken, in
+    /// nanoseconds on average. A call has it twice, and no service can help it.
+    pub(super) caller_wait: f64,
+}
+
 /// Times of calls, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Measured {
@@ -68,11 +78,12 @@ impl Load {
         Ok(())
     }
 
-    /// Calls for so long: the times of the burning and of the empty calls.
-    pub(super) async fn run(&self, time: Duration) -> Result<(Measured, Measured)> {
+    /// Calls for so long.
+    pub(super) async fn run(&self, time: Duration) -> Result<Run> {
         let burnt = Arc::new(Mutex::new(histogram()?));
         let empty = Arc::new(Mutex::new(histogram()?));
         let mut streams = JoinSet::new();
+        let before = Waits::of_this_thread()?;
         for (seed, device) in self.burns.iter().enumerate() {
             let stream =
                 calls(device.clone(), "Burner.Burn", self.rate, seed as u64 + 1, time, Arc::clone(&burnt));
@@ -82,7 +93,8 @@ impl Load {
         while let Some(done) = streams.join_next().await {
             done.context("a stream of calls panicked")??;
         }
-        Ok((measured(&burnt), measured(&empty)))
+        let caller_wait = Waits::of_this_thread()?.mean_since(before);
+        Ok(Run { burn: measured(&burnt), empty: measured(&empty), caller_wait })
     }
 }
 
@@ -104,9 +116,9 @@ async fn calls(
 ) -> Result<()> {
     let plan = Plan { steps: vec![Step { rate, time }], spacing: Spacing::Poisson, seed };
     let begun = Instant::now();
-    let mut clock = Clock::start(begun, plan.arrivals());
+    let mut clock = Clock::start(begun, plan.arrivals())?;
     let mut pending = JoinSet::new();
-    while let Some(at) = clock.next().await {
+    while let Some(at) = clock.next().await? {
         let due = begun + at;
         let (device, times) = (device.clone(), Arc::clone(&times));
         pending.spawn(async move {

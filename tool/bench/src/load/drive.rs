@@ -59,9 +59,9 @@ pub async fn run(load: &Load) -> Result<Outcome> {
     let mut pools: Vec<_> = load.servers.iter().map(pool).collect();
     let mut asks = Asks::new(load.mix, load.plan.seed);
     let mut progress = Progress::new(&load.plan)?;
-    let mut clock = Clock::start(begun, load.plan.arrivals());
+    let mut clock = Clock::start(begun, load.plan.arrivals())?;
     let (mut ask, mut number) = (asks.next_ask(), 0);
-    while let Some(at) = clock.next().await {
+    while let Some(at) = clock.next().await? {
         record.tally().sent(at, begun.elapsed());
         let count = pools.len();
         pools[number % count].submit(Job { ask, due: begun + at });
