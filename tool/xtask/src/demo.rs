@@ -54,7 +54,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         tempfile::Builder::new().prefix("sigma-demo-").tempdir().context("making a temporary folder")?;
     let results = workspace.target.join("demo");
     let sigma = Sigma::new(dist.join("bin/sigma"), folder.path().join("state"), &interrupt);
-    sigma.up()?;
+    sigma.up(options.keep)?;
     sigma.run(&job(options, image.as_deref(), &results))?;
     sigma.run(&network(options))?;
     if options.keep {

@@ -73,9 +73,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     }
     problems.sort();
 
-    let long = size::long(&sources);
-    if !long.is_empty() {
-        eprintln!("note: {} files of more than {} lines: {}", long.len(), size::USUAL_LINES, long.join(", "));
+    if let Some(note) = size::note(&sources) {
+        eprintln!("{note}");
     }
     for problem in &problems {
         eprintln!("{problem}");

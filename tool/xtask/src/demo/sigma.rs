@@ -4,6 +4,7 @@ use super::interrupt::Interrupt;
 use anyhow::{Context, Result, ensure};
 use std::cell::Cell;
 use std::ffi::OsStr;
+use std::io::PipeWriter;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,18 +23,27 @@ pub(super) struct Sigma {
     interrupt: Interrupt,
     /// Whether there may be something to shut down.
     up: Cell<bool>,
+    /// What the kernel reads from: it ends when this does, which is when this process is gone, however that comes.
+    lifeline: Cell<Option<PipeWriter>>,
 }
 
 impl Sigma {
     pub(super) fn new(program: PathBuf, state: PathBuf, interrupt: &Interrupt) -> Self {
-        Self { program, state, interrupt: interrupt.clone(), up: Cell::new(false) }
+        Self { program, state, interrupt: interrupt.clone(), up: Cell::default(), lifeline: Cell::default() }
     }
 
-    /// Boots. Ctrl-C does not stop it half-way: it may finish, within [`GRACE`], and is then shut down.
-    pub(super) fn up(&self) -> Result<()> {
+    /// Boots a kernel that ends with this process, unless it is to be left running. Ctrl-C does not stop it half-way: it may
+    /// finish, within [`GRACE`], and is then shut down.
+    pub(super) fn up(&self, keep: bool) -> Result<()> {
         self.interrupt.check()?;
         self.up.set(true);
-        self.undisturbed("up", &self.interrupt)?;
+        if keep {
+            self.undisturbed(&["up"], Stdio::null(), &self.interrupt)?;
+        } else {
+            let (input, lifeline) = std::io::pipe().context("making a pipe")?;
+            self.lifeline.set(Some(lifeline));
+            self.undisturbed(&["up", "--ends-with-input"], input.into(), &self.interrupt)?;
+        }
         self.interrupt.check()
     }
 
@@ -43,7 +53,7 @@ impl Sigma {
             return Ok(());
         }
         // Whatever happens now, this is what has to be done about it.
-        self.undisturbed("down", &Interrupt::default())
+        self.undisturbed(&["down"], Stdio::null(), &Interrupt::default())
     }
 
     /// Leaves it running, and says how it is ended.
@@ -71,11 +81,11 @@ impl Sigma {
     }
 
     /// Runs a command that Ctrl-C does not reach, since it is not of our process group.
-    fn undisturbed(&self, name: &str, interrupt: &Interrupt) -> Result<()> {
-        let mut command = self.command(&[name]);
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+    fn undisturbed(&self, arguments: &[&str], input: Stdio, interrupt: &Interrupt) -> Result<()> {
+        let mut command = self.command(arguments);
+        command.process_group(0).stdin(input).stdout(Stdio::null());
         let status = self.wait(command.spawn(), interrupt)?;
-        ensure!(status.success(), "sigma {name} failed ({status}): its message is above");
+        ensure!(status.success(), "sigma {} failed ({status}): its message is above", arguments.join(" "));
         Ok(())
     }
 
@@ -138,6 +148,7 @@ mod tests {
         program
     }
 
+    /// The first word of each command.
     fn asked(folder: &std::path::Path) -> Vec<String> {
         let log = fs::read_to_string(folder.join("state.log")).unwrap_or_default();
         log.lines().map(|line| line.split(' ').nth(1).unwrap().to_owned()).collect()
@@ -147,12 +158,24 @@ mod tests {
     fn what_was_booted_is_shut_down_once_also_after_a_failure() {
         let folder = tempfile::tempdir().unwrap();
         let sigma = Sigma::new(pretend(folder.path()), folder.path().join("state"), &Interrupt::default());
-        sigma.up().unwrap();
+        sigma.up(false).unwrap();
         sigma.run(&["ls"]).unwrap();
         let error = sigma.run(&["bad"]).unwrap_err();
         assert!(error.to_string().starts_with("sigma bad failed"), "{error}");
         drop(sigma);
         assert_eq!(asked(folder.path()), ["up", "ls", "bad", "down"]);
+    }
+
+    #[test]
+    fn a_kernel_that_is_to_stay_does_not_end_with_its_input() {
+        for (keep, words) in [(true, "up"), (false, "up --ends-with-input")] {
+            let folder = tempfile::tempdir().unwrap();
+            let state = folder.path().join("state");
+            let sigma = Sigma::new(pretend(folder.path()), state.clone(), &Interrupt::default());
+            sigma.up(keep).unwrap();
+            let log = fs::read_to_string(folder.path().join("state.log")).unwrap();
+            assert_eq!(log, format!("{} {words}\n", state.display()));
+        }
     }
 
     #[test]

@@ -4,7 +4,10 @@ use super::Problem;
 use super::source::Source;
 
 /// More lines than this are worth a note.
-pub(super) const USUAL_LINES: usize = 200;
+const USUAL_LINES: usize = 200;
+
+/// The note names so many.
+const NAMED: usize = 5;
 
 /// More lines than this are refused.
 const MOST_LINES: usize = 500;
@@ -27,12 +30,15 @@ pub(super) fn check(source: &Source) -> Vec<Problem> {
     vec![Problem::new(&source.path, lines, "size", fix)]
 }
 
-/// The files longer than usual, with their lengths.
-pub(super) fn long(sources: &[Source]) -> Vec<String> {
+/// A note of how many files are longer than usual, with the longest of them.
+pub(super) fn note(sources: &[Source]) -> Option<String> {
     let mut long: Vec<_> =
         sources.iter().filter(|source| source.lines.len() > USUAL_LINES && !is_exempt(source)).collect();
     long.sort_by_key(|source| std::cmp::Reverse(source.lines.len()));
-    long.iter().map(|source| format!("{} ({})", source.path, source.lines.len())).collect()
+    let named = long.iter().take(NAMED).map(|source| format!("{} ({})", source.path, source.lines.len()));
+    let named = named.collect::<Vec<_>>().join(", ");
+    (!long.is_empty())
+        .then(|| format!("note: {} files of more than {USUAL_LINES} lines, first of all {named}", long.len()))
 }
 
 pub(super) fn is_exempt(source: &Source) -> bool {
@@ -59,7 +65,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_over_the_usual_is_noted() {
-        assert_eq!(long(&[of_lines("", 200), of_lines("", 201)]), ["os/x.rs (201)"]);
+    fn files_over_the_usual_are_noted() {
+        assert_eq!(note(&[of_lines("", 200)]), None);
+        let note = note(&[of_lines("", 200), of_lines("", 201)]).unwrap();
+        assert_eq!(note, "note: 1 files of more than 200 lines, first of all os/x.rs (201)");
     }
 }
