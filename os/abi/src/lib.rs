@@ -14,6 +14,7 @@ pub mod pid;
 pub mod realm;
 pub mod spec;
 pub mod status;
+mod timing;
 
 /// The protobuf messages, as `proto/*.proto` defines them.
 #[allow(clippy::all, missing_docs)]

@@ -67,13 +67,5 @@ pub(crate) fn object(proc: &proto::ProcInfo) -> serde_json::Value {
 }
 
 fn timing(timing: &proto::Timing) -> serde_json::Value {
-    serde_json::json!({
-        "spawned_ms": timing.spawned_ms,
-        "admitted_us": timing.admitted_us,
-        "binary_us": timing.binary_us,
-        "jail_us": timing.jail_us,
-        "launched_us": timing.launched_us,
-        "started_us": timing.started_us,
-        "exited_us": timing.exited_us,
-    })
+    timing.steps().map(|(step, at)| (step.to_owned(), serde_json::Value::from(at))).into_iter().collect()
 }

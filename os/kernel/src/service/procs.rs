@@ -134,13 +134,5 @@ fn spec(info: &proto::ProcInfo) -> Value {
 
 fn timing(info: &proto::ProcInfo) -> Value {
     let timing = info.timing.unwrap_or_default();
-    json!({
-        "spawned_ms": timing.spawned_ms,
-        "admitted_us": timing.admitted_us,
-        "binary_us": timing.binary_us,
-        "jail_us": timing.jail_us,
-        "launched_us": timing.launched_us,
-        "started_us": timing.started_us,
-        "exited_us": timing.exited_us,
-    })
+    timing.steps().map(|(step, at)| (step.to_owned(), Value::from(at))).into_iter().collect()
 }
