@@ -9,6 +9,7 @@
 //! Guarantees: within a life a phase never goes back; the first word on how a life ends counts; every exit has a cause; a
 //! proc that has exited stays so.
 
+pub(crate) mod life;
 pub(crate) mod restart;
 pub(crate) mod table;
 

@@ -1,7 +1,8 @@
 //! The edge of the scheduler: the pure policy, and what it decides.
 
-use crate::kernel::{Kernel, SIGKILL};
+use crate::kernel::Kernel;
 use crate::machine::Capacity;
+use crate::proc::life::SIGKILL;
 use crate::proc::{End, Proc};
 use sigma_abi::{Cause, Pid, ProcSpec, Realm, Result, Status};
 use sigma_schedd::{Action, Event, Load, Machine, Policy};
