@@ -4,6 +4,7 @@ use crate::cgroup::{Cgroups, Slot};
 use crate::homes::Homes;
 use crate::kernel::Kernel;
 use crate::machine::{IdleMeter, used_us};
+use futures_util::FutureExt;
 use sigma_abi::Pid;
 use sigma_schedd::Event;
 use std::collections::HashMap;
@@ -44,16 +45,19 @@ pub(crate) async fn used(kernel: Arc<Kernel>) {
         kernel.scheduler.serving.notified().await;
         let mut meter = UseMeter::new(kernel.capacity.cores);
         let mut homes = Homes::default();
-        let (mut due, mut beside_be) = (Instant::now() + MEASURE_USE_EVERY, false);
+        let mut due = Instant::now() + MEASURE_USE_EVERY;
+        let (mut beside_be, mut early) = (false, true);
         while kernel.scheduler.load().lc_running > 0 {
             tokio::select! {
                 () = tokio::time::sleep_until(due) => {}
-                // The first BE procs that start need not wait for a measurement.
-                () = kernel.scheduler.filling.notified(), if !beside_be => {}
+                // The first BE procs that start need not wait for a measurement; of many short ones only the first.
+                () = kernel.scheduler.filling.notified(), if early && !beside_be => {}
             }
             let procs = (due <= Instant::now()).then(|| running_lc(&kernel));
-            // Those that come and go before the next measurement count until then.
-            beside_be = procs.is_none() || kernel.scheduler.load().be_running > 0;
+            early = procs.is_some();
+            // What was told of earlier ones is old.
+            let _ = kernel.scheduler.filling.notified().now_or_never();
+            beside_be = kernel.scheduler.load().be_running > 0;
             // Where BE procs are ordinary work they give way to nobody, and all are placed alike.
             let kept = beside_be && kernel.sched_idle;
             let cgroups = Arc::clone(&kernel.cgroups);
