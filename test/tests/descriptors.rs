@@ -13,13 +13,13 @@ fn a_server_out_of_descriptors_loses_connections_and_not_its_door() {
         let tenant = machine.realm("a").await;
         tenant.sigma.put_file("/ux/~local/note", "a note").await.unwrap();
         // Its own dial finds no room either, and says what is the matter.
-        let steps =
-            "actor serve:/tips start hoard busy:get:/ux/~local/note wait-kill get:/ux/~local/note ok:well";
+        let steps = "actor serve:/tips start hoard busy:get:/ux/~local/note say:refused wait-kill get:/ux/~local/note ok:well";
         let pid = tenant.spawn_followed(steps).await;
         tenant.wait_start(pid).await.unwrap();
         let said = tenant.said(pid, "hoards").await;
         let hoarded: usize = said.trim().strip_prefix("hoards ").unwrap().parse().unwrap();
         assert!((900..1000).contains(&hoarded), "{said}");
+        tenant.said(pid, "refused").await;
         for _ in 0..3 {
             let server = tenant.server("/tips").await;
             let get = server.get(proto::PathRequest { path: "/first".into() });
