@@ -26,15 +26,12 @@ impl Homes {
             return;
         }
         let busy = |process: &(u32, u64)| process.1 * 1000 / span_us >= u64::from(BUSY_MCPU);
-        let watched: Vec<u32> = processes
-            .iter()
-            .filter(|process| busy(process) || self.processes.contains(&process.0))
-            .map(|process| process.0)
-            .collect();
+        let watched = processes.iter().filter(|process| busy(process) || self.processes.contains(&process.0));
         let before = std::mem::take(&mut self.threads);
         let (mut measured, mut owners) = (Vec::new(), BTreeMap::new());
-        for process in watched {
-            for (thread, now_us, core) in threads(process) {
+        for &(process, _) in watched {
+            for thread in threads(process) {
+                let Some((now_us, core)) = thread_times(process, thread) else { continue };
                 // Of one that is new nothing is known.
                 let used_mcpu = before.get(&thread).map_or(0, |(before_us, before_mcpu)| {
                     let used_us = now_us.saturating_sub(*before_us);
@@ -53,17 +50,14 @@ impl Homes {
 
     /// Moves the threads to where they are to be. Without BE procs beside them each goes where it likes.
     pub(crate) fn keep(&mut self, beside_be: bool) {
-        let none = BTreeSet::new();
-        let kept = if beside_be { &self.processes } else { &none };
         let Some(all) = everywhere() else { return };
+        let kept = if beside_be { self.processes.clone() } else { BTreeSet::new() };
         // Those that have just been started by one with a home, or have none any more, are let go, too.
-        for process in kept.union(&self.settled) {
-            for (thread, ..) in threads(*process) {
-                let home = self.homes.get(&thread).filter(|_| kept.contains(process));
-                settle(thread, home.copied(), &all);
-            }
+        for thread in kept.union(&self.settled).flat_map(|process| threads(*process)) {
+            let home = self.homes.get(&thread).copied().filter(|_| beside_be);
+            settle(thread, home, &all);
         }
-        self.settled.clone_from(kept);
+        self.settled = kept;
     }
 }
 
@@ -72,15 +66,9 @@ fn everywhere() -> Option<CpuSet> {
     sched_getaffinity(None).ok()
 }
 
-/// The threads of a process, the time that each has run, in microseconds, and where it did so last.
-fn threads(process: u32) -> Vec<(Thread, u64, Core)> {
+fn threads(process: u32) -> impl Iterator<Item = Thread> {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
-    let thread = |task: fs::DirEntry| {
-        let thread = task.file_name().to_str()?.parse().ok()?;
-        let (used_us, core) = thread_times(process, thread)?;
-        Some((thread, used_us, core))
-    };
-    tasks.filter_map(thread).collect()
+    tasks.filter_map(|task| task.file_name().to_str()?.parse().ok())
 }
 
 /// Lets a thread run on its home alone, or anywhere. One that has ended needs no core.

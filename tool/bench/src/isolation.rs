@@ -119,13 +119,12 @@ async fn measure(bench: &Bench, options: &[&str], report: &mut Report) -> Result
         mean: middle(runs.iter().map(|run| pick(run).mean)),
         p99: middle(runs.iter().map(|run| pick(run).p99)),
     };
+    let both = |pick: fn(&Run) -> Measured| (median(&alone, pick), median(&beside, pick));
+    let waits = |runs: &[Run]| middle(runs.iter().map(|run| run.caller_wait));
     Ok(Outcome {
-        burn: (median(&alone, |run| run.burn), median(&beside, |run| run.burn)),
-        empty: (median(&alone, |run| run.empty), median(&beside, |run| run.empty)),
-        caller_wait: (
-            middle(alone.iter().map(|run| run.caller_wait)),
-            middle(beside.iter().map(|run| run.caller_wait)),
-        ),
+        burn: both(|run| run.burn),
+        empty: both(|run| run.empty),
+        caller_wait: (waits(&alone), waits(&beside)),
         rate: load.rate * f64::from(kernel.cores),
         busy: middle(busy.into_iter()),
         procs: middle(shares.iter().map(|share: &Share| share.procs as f64)),
