@@ -4,9 +4,13 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Where control groups are mounted, by every convention.
 const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The time in which a process that was stopped stands still, however busy the machine is.
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Every process that has `file` open and that may be looked at.
 pub fn holders(file: &Path) -> Vec<u32> {
@@ -46,22 +50,6 @@ pub fn find(of: u32, command_line: &str) -> Option<u32> {
 /// The processes below `of` of a program of this name.
 pub fn find_all(of: u32, program: &str) -> Vec<u32> {
     descendants(of).into_iter().filter(|pid| name(*pid) == program).collect()
-}
-
-/// Whether the memory of a process has `text` anywhere, its arguments and its environment included. `None`: it may not be looked at.
-pub fn holds(pid: u32, text: &str) -> Option<bool> {
-    let memory = fs::File::open(format!("/proc/{pid}/mem")).ok()?;
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).ok()?;
-    let ranges = maps.lines().filter_map(|line| {
-        let (start, end) = line.split_whitespace().next()?.split_once('-')?;
-        Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?))
-    });
-    Some(ranges.into_iter().any(|(start, end)| {
-        let mut bytes = vec![0; (end - start) as usize];
-        // What the system itself shows there, as its clock, cannot be read.
-        memory.read_exact_at(&mut bytes, start).is_ok()
-            && bytes.windows(text.len()).any(|window| window == text.as_bytes())
-    }))
 }
 
 /// Kibibytes of memory that a process holds.
@@ -110,12 +98,22 @@ pub fn memory_holds(pid: u32, bytes: &[u8]) -> Option<bool> {
 
 /// The scheduling policy of each task of a process, sched(7): 0 is SCHED_OTHER, 5 is SCHED_IDLE.
 pub fn policies(pid: u32) -> Vec<u32> {
+    of_tasks(pid, 41).filter_map(|policy| policy.parse().ok()).collect()
+}
+
+/// What each task of a process does, in a letter.
+fn states(pid: u32) -> impl Iterator<Item = char> {
+    of_tasks(pid, 3).filter_map(|state| state.chars().next())
+}
+
+/// A field of each task of a process, proc_pid_stat(5), from the third on.
+fn of_tasks(pid: u32, field: usize) -> impl Iterator<Item = String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let policy = |stat: String| {
-        // The name, in parentheses, may hold anything; what follows it begins with field 3. The policy is field 41.
-        stat.rsplit_once(')')?.1.split_whitespace().nth(41 - 3)?.parse().ok()
-    };
-    tasks.filter_map(|task| policy(fs::read_to_string(task.path().join("stat")).ok()?)).collect()
+    tasks.filter_map(move |task| {
+        let stat = fs::read_to_string(task.path().join("stat")).ok()?;
+        // The name, in parentheses, may hold anything; what follows it begins with the third field.
+        Some(stat.rsplit_once(')')?.1.split_whitespace().nth(field - 3)?.to_owned())
+    })
 }
 
 /// The control group of a process in the hierarchy of a controller, as a directory.
@@ -150,6 +148,26 @@ pub fn mounts_below(directory: &Path) -> Vec<String> {
 /// Kills at once, as `kill -9` does.
 pub fn kill(pid: u32) {
     signal(pid, Signal::KILL);
+}
+
+/// Stops a process, which may have ended already, and returns when none of its threads runs any more: Linux is done with the signal later than
+/// with the call that sends it, and a thread may do a whole call of ours meanwhile.
+pub fn stop(pid: u32) {
+    signal(pid, Signal::STOP);
+    let since = Instant::now();
+    while states(pid).any(|state| !matches!(state, 'T' | 't' | 'Z' | 'X')) {
+        assert!(
+            since.elapsed() < STOPS_WITHIN,
+            "process {pid} does not stop: {:?}",
+            states(pid).collect::<String>()
+        );
+        std::thread::yield_now();
+    }
+}
+
+/// Lets a process go on that was stopped.
+pub fn go_on(pid: u32) {
+    signal(pid, Signal::CONT);
 }
 
 /// Sends a signal to a process, which may have ended already.

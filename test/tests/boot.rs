@@ -3,7 +3,6 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
-use rustix::process::Signal;
 use sigma_test::{eventually, host, story, within};
 use sigmaos::Pid;
 
@@ -187,7 +186,7 @@ fn a_jail_that_hangs_is_killed_and_made_again() {
         let outer = host::children(sigmad).into_iter().filter(|child| host::name(*child) == "jail");
         let first: Vec<_> = outer.flat_map(host::children).collect();
         assert_eq!(first.len(), 1, "pid 1 of the jail");
-        host::signal(first[0], Signal::STOP);
+        host::stop(first[0]);
         let status = tenant.wait_exit(pid).await.to_string();
         assert!(status.contains("jail ended: it hangs: it has not answered for 10s"), "{status}");
         eventually("its process ends", async || (!host::is_alive(process)).then_some(())).await;

@@ -3,7 +3,6 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
-use rustix::process::Signal;
 use sigma_test::{Machine, host, story};
 use std::time::{Duration, Instant};
 
@@ -35,7 +34,7 @@ fn a_named_that_hangs_is_replaced_and_only_its_realm_waits_for_it() {
         let sigmad = machine.sigmad().await;
         let named = named_of(machine, sigmad, "hung");
 
-        host::signal(named, Signal::STOP);
+        host::stop(named);
         let stopped = Instant::now();
         let (reader, writer) = (machine.client("hung"), hung.sigma.clone());
         let read = tokio::spawn(async move { reader.get_file("/kept").await });

@@ -3,7 +3,6 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
-use rustix::process::Signal;
 use sigma_test::{Machine, Tenant, eventually, host, story};
 use sigmaos::{Cause, Code, Error, Pid, ProcSpec, Restart, Result, Sigma, Status, proto};
 use std::time::Duration;
@@ -118,7 +117,7 @@ fn one_that_is_due_for_a_launcher() {
             let spec = tenant.spec("actor start wait-kill ok:asked").await;
             let spec = if class == "LC" { spec.latency_critical(50) } else { spec };
             let jail = jail(machine).await;
-            host::signal(jail, Signal::STOP);
+            host::stop(jail);
             let (mut launched, [next, due]) = until_two_are_due(&tenant, &spec).await;
             let reserved = machine.status().await["memory_reserved_bytes"].as_u64().unwrap();
             killed(machine, due, false, Status::killed("while it was starting")).await;
@@ -128,7 +127,7 @@ fn one_that_is_due_for_a_launcher() {
                 spec.memory_bytes,
                 "what it held is free, while the jail still stands"
             );
-            host::signal(jail, Signal::CONT);
+            host::go_on(jail);
             launched.push(next);
             for pid in launched {
                 tenant.wait_start(pid).await.unwrap();
@@ -147,7 +146,7 @@ fn one_that_is_due_for_a_launcher_and_gives_way() {
         let all = machine.status().await["memory_bytes"].as_u64().unwrap() - (256 << 20);
         let spec = tenant.spec("actor start wait-kill").await;
         let jail = jail(machine).await;
-        host::signal(jail, Signal::STOP);
+        host::stop(jail);
         // Of 100 parts each holds 25. The youngest is the one that gives way.
         let quarter = spec.clone().memory_bytes(all / 4);
         let (launched, [next, due]) = until_two_are_due(&tenant, &quarter).await;
@@ -156,7 +155,7 @@ fn one_that_is_due_for_a_launcher_and_gives_way() {
         let (start, exit) = waiter.hears().await;
         tells_why(start, &exit);
         assert_eq!(exit, Status::crashed(Cause::Evicted { for_pid: Some(lc), memory_bytes: all / 4 }));
-        host::signal(jail, Signal::CONT);
+        host::go_on(jail);
         for pid in launched.into_iter().chain([next, lc]) {
             tenant.wait_start(pid).await.unwrap();
             killed(machine, pid, true, Status::ok()).await;
@@ -170,7 +169,7 @@ fn one_that_is_due_for_a_launcher_of_a_jail_that_ends() {
     story(async |machine| {
         let tenant = machine.realm("a").await;
         let jail = jail(machine).await;
-        host::signal(jail, Signal::STOP);
+        host::stop(jail);
         let spec = tenant.spec("actor start wait-kill").await.grace(Duration::ZERO);
         let (launched, [next, due]) = until_two_are_due(&tenant, &spec).await;
         let waiter = Waiter::begins(tenant.sigma.clone(), due).await;
@@ -208,7 +207,7 @@ fn a_plain_one_whose_launcher_is_killed_before_it_becomes_the_program() {
         while met < 5 {
             // One that is stopped is launched like any other, and does not read what it shall become.
             let launchers = host::children(jail);
-            launchers.iter().for_each(|launcher| host::signal(*launcher, Signal::STOP));
+            launchers.iter().copied().for_each(host::stop);
             let pid = tenant.spawn_spec(spec.clone()).await;
             let process = eventually("it is launched", async || {
                 let info = tenant.info(pid).await;
@@ -225,7 +224,7 @@ fn a_plain_one_whose_launcher_is_killed_before_it_becomes_the_program() {
                 tenant.kill(pid).await;
                 tenant.wait_exit(pid).await;
             }
-            launchers.iter().for_each(|launcher| host::signal(*launcher, Signal::CONT));
+            launchers.iter().copied().for_each(host::go_on);
         }
     });
 }

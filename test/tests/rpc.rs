@@ -134,10 +134,10 @@ fn a_deadline_ends_the_work_at_the_server() {
         working(&echo, 0).await;
         // A server that stands still is the same to its caller.
         let process = host::find(machine.sigmad().await, "echo serve /echo").expect("its process");
-        host::signal(process, rustix::process::Signal::STOP);
+        host::stop(process);
         let error = within("the deadline", short.say(text(""))).await.unwrap_err();
         assert_eq!((error.code, error.maybe_done), (Code::Deadline, true), "{error}");
-        host::signal(process, rustix::process::Signal::CONT);
+        host::go_on(process);
         assert_eq!(echo.say(text("on")).await.unwrap().text, "on");
         end(&tenant, server).await;
     });

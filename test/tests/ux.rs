@@ -4,7 +4,6 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
-use rustix::process::Signal;
 use sigma_test::{Machine, Tenant, eventually, host, story, within};
 use sigmaos::proto::OpenRequest;
 use sigmaos::{Cause, Code, Error, Pid, ProcSpec, Result, Sigma, Status};
@@ -176,7 +175,7 @@ async fn stopped_amid_fetch(machine: &Machine, tenant: &Tenant) -> (JoinHandle<R
             (part || spawn.is_finished()).then_some(())
         })
         .await;
-        host::signal(ux, Signal::STOP);
+        host::stop(ux);
         let whole = fetched(machine)
             .iter()
             .all(|draft| draft.metadata().is_ok_and(|draft| draft.len() == LARGE as u64));
@@ -184,7 +183,7 @@ async fn stopped_amid_fetch(machine: &Machine, tenant: &Tenant) -> (JoinHandle<R
             return (spawn, ux);
         }
         // It was too quick this time.
-        host::signal(ux, Signal::CONT);
+        host::go_on(ux);
         let pid = within("a spawn", spawn).await.unwrap().unwrap();
         tenant.wait_exit(pid).await;
     }
@@ -206,7 +205,7 @@ fn a_program_that_changes_while_it_is_fetched_runs_as_it_was_or_not_at_all() {
         let (spawn, ux) = stopped_amid_fetch(machine, &tenant).await;
         std::fs::copy(machine.program("noop"), on_disk.with_extension("new")).unwrap();
         std::fs::rename(on_disk.with_extension("new"), &on_disk).unwrap();
-        host::signal(ux, Signal::CONT);
+        host::go_on(ux);
         assert_eq!(tenant.wait_exit(spawned(spawn).await.unwrap()).await, old);
         assert!(tenant.wait_exit(tenant.spawn_spec(ProcSpec::new(PROGRAM).unwrap()).await).await.is_ok());
 
@@ -214,7 +213,7 @@ fn a_program_that_changes_while_it_is_fetched_runs_as_it_was_or_not_at_all() {
         within("a large put", tenant.sigma.put_file(PROGRAM, large(machine))).await.unwrap();
         let (spawn, ux) = stopped_amid_fetch(machine, &tenant).await;
         std::fs::remove_file(&on_disk).unwrap();
-        host::signal(ux, Signal::CONT);
+        host::go_on(ux);
         assert_eq!(tenant.wait_exit(spawned(spawn).await.unwrap()).await, old);
         let gone = tenant.try_spawn(ProcSpec::new(PROGRAM).unwrap()).await.unwrap_err();
         assert_eq!(gone.code, Code::NotFound, "{gone}");
@@ -224,7 +223,7 @@ fn a_program_that_changes_while_it_is_fetched_runs_as_it_was_or_not_at_all() {
         within("a large put", tenant.sigma.put_file(PROGRAM, large(machine))).await.unwrap();
         let (spawn, ux) = stopped_amid_fetch(machine, &tenant).await;
         std::fs::File::options().write(true).open(&on_disk).unwrap().set_len(8192).unwrap();
-        host::signal(ux, Signal::CONT);
+        host::go_on(ux);
         match spawned(spawn).await {
             // What was read before the cut may have been the whole program but for zeros.
             Ok(pid) => assert_eq!(tenant.wait_exit(pid).await, old),

@@ -2,10 +2,10 @@
 
 use super::ORDINARY_USER;
 use crate::{eventually, host};
-use rustix::process::{Signal, getuid};
-use std::fs::{self, File};
+use rustix::process::getuid;
+use std::fs::{self, File, Permissions};
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -44,6 +44,17 @@ impl Server {
     /// A path in its folder, as text.
     pub fn place(&self, name: &str) -> String {
         self.folder().join(name).to_str().expect("a temporary path is text").to_owned()
+    }
+
+    /// A file in its folder that nobody but the user who runs the server may read.
+    pub fn keep(&self, name: &str, contents: &str) -> String {
+        let place = self.place(name);
+        fs::write(&place, contents).expect("a file of our own");
+        if getuid().is_root() {
+            chown(&place, Some(ORDINARY_USER), Some(ORDINARY_USER)).expect("root gives it away");
+        }
+        fs::set_permissions(&place, Permissions::from_mode(0o600)).expect("its rights");
+        place
     }
 
     pub fn port(&self) -> u16 {
@@ -106,16 +117,15 @@ impl Server {
 
     /// Stops it and all that it has started, so that it answers nothing and closes nothing, until [`Server::thaw`].
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        let pid = self.pid().expect("it runs");
+        // The first one first: it starts the others.
+        host::stop(pid);
+        host::descendants(pid).into_iter().for_each(host::stop);
     }
 
     pub fn thaw(&self) {
-        self.signal(Signal::CONT);
-    }
-
-    fn signal(&self, signal: Signal) {
         let pid = self.pid().expect("it runs");
-        host::descendants(pid).into_iter().chain([pid]).for_each(|pid| host::signal(pid, signal));
+        host::descendants(pid).into_iter().chain([pid]).for_each(host::go_on);
     }
 
     /// A command of the user who runs the server; what it starts ends with this thread.
