@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 use sigma_test::{Tenant, eventually, host, story, within};
-use sigmaos::{Code, Create, proto};
+use sigmaos::db::{Db, values};
+use sigmaos::{Code, Create, Leader, proto};
 
 async fn gone(tenant: &Tenant, path: &str) {
     match within("the end of an entry", tenant.sigma.watch_remove(path)).await {
@@ -262,6 +263,57 @@ fn old_leaders_change_no_objects_that_their_successor_has_changed() {
         assert_eq!(objects.get_file(&format!("{shop}/data/kept")).await.unwrap(), "before");
         assert_eq!(objects.stat(&format!("{shop}/data/late")).await.unwrap_err().code, Code::NotFound);
         new.sigma().put_file(&format!("{shop}/data/x"), "again").await.unwrap();
+    });
+}
+
+#[test]
+fn old_leaders_change_no_database_that_their_successor_has_changed() {
+    story(async |machine| {
+        let tenant = machine.realm("a").await;
+        let old = machine.client("a").elect("/leader", "/db/main", "old").await.unwrap();
+        let of = async |leader: &Leader| Db::open(leader.sigma(), "/db/main").await.unwrap();
+        let old_db = of(&old).await;
+        old_db.execute("CREATE TABLE t (x INTEGER)", values![]).await.unwrap();
+        let open = old_db.begin().await.unwrap();
+        open.execute("INSERT INTO t VALUES (1)", values![]).await.unwrap();
+        tenant.sigma.remove("/leader").await.unwrap();
+        let new = tenant.sigma.elect("/leader", "/db/main", "new").await.unwrap();
+        let new_db = of(&new).await;
+        new_db.query("SELECT 1", values![]).await.unwrap();
+        assert_eq!(open.commit().await.unwrap_err().code, Code::Stale);
+        let refused = async |when: &str| {
+            for sql in ["INSERT INTO t VALUES (2)", "DROP TABLE t", "SELECT x FROM t"] {
+                let stale = old_db.execute(sql, values![]).await.unwrap_err();
+                assert_eq!(stale.code, Code::Stale, "{when}: {sql}: {stale}");
+            }
+        };
+        refused("once its successor was heard of").await;
+        // Beside the fence it may do what anybody may.
+        old.sigma().create_dir("/db/side").await.unwrap();
+        Db::open(old.sigma(), "/db/side")
+            .await
+            .unwrap()
+            .execute("CREATE TABLE t (x)", values![])
+            .await
+            .unwrap();
+        old.sigma().remove("/db/side").await.unwrap();
+        // What db has heard is lost with it, and asked for anew.
+        machine.kill_9("db").await;
+        eventually("db is back", async || tenant.sigma.stat("/db/main").await.ok()).await;
+        refused("after a crash of db").await;
+        new_db.execute("INSERT INTO t VALUES (3)", values![]).await.unwrap();
+        let row = new_db.query("SELECT sum(x) FROM t", values![]).await.unwrap().first().await.unwrap();
+        assert_eq!(row.unwrap().at::<i64>(0).unwrap(), 3, "nothing of the transaction");
+        // A fence of all databases.
+        new.resign().await.unwrap();
+        let old = machine.client("a").elect("/leader", "/db", "old").await.unwrap();
+        old.sigma().create_dir("/db/side").await.unwrap();
+        tenant.sigma.remove("/leader").await.unwrap();
+        let new = tenant.sigma.elect("/leader", "/db", "new").await.unwrap();
+        of(&new).await.query("SELECT 1", values![]).await.unwrap();
+        assert_eq!(old.sigma().remove("/db/side").await.unwrap_err().code, Code::Stale);
+        assert_eq!(old.sigma().create_dir("/db/other").await.unwrap_err().code, Code::Stale);
+        new.sigma().remove("/db/side").await.unwrap();
     });
 }
 

@@ -41,9 +41,13 @@
 //! | `NotFound` | a database that is not there |
 //! | `Busy` | another transaction was in the way, or all connections are in use: surely not done, begin again |
 //! | `Deadline` | the statement was cancelled; in a transaction, that was rolled back |
+//! | `Stale` | there is a later leader than the one that asks |
 //! | `Closed` | a transaction or a result that has ended, or that nobody used for a while |
 //! | `TooLarge`, `Quota` | a row or a statement of more than [`MAX_ROW`] bytes; the database is full |
 //! | `Unreachable` | the database's server, or the proxy, has gone; where it says that the statement may have been carried out, nobody knows |
+//!
+//! A leader's database is opened by its client: `Db::open(leader.sigma(), "/db/main")`. Each statement then rests on the election, a `SELECT` like any
+//! other, and is `Stale` once a later leader has used the database; a transaction is so at its commit as well, and rolled back.
 //!
 //! A statement is not carried out exactly once: see [`Error::maybe_done`](crate::Error::maybe_done). Write changes so that doing
 //! them twice does no harm, or make them in a transaction that leaves a mark of its own.
@@ -59,7 +63,8 @@ pub use value::{FromValue, Value};
 
 use crate::limits::DEFAULT_DEADLINE;
 use crate::{Error, Result, Sigma};
-use sigma_abi::proto::db as proto;
+use sigma_abi::proto::{Fence, db as proto};
+use std::sync::Arc;
 use std::time::Duration;
 use stub::DbClient;
 
@@ -88,8 +93,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Db {
     sigma: Sigma,
-    path: std::sync::Arc<str>,
+    path: Arc<str>,
     deadline: Duration,
+    /// The elections that all of it rests on.
+    fences: Arc<[Fence]>,
 }
 
 /// What a statement did.
@@ -107,9 +114,11 @@ impl Db {
     /// # Errors
     /// `NotFound` for a database that is not there; what keeps the server from serving.
     pub async fn open(sigma: &Sigma, path: &str) -> Result<Self> {
-        let db = Self { sigma: sigma.clone(), path: path.into(), deadline: DEFAULT_DEADLINE };
+        let fences = Arc::default();
+        let db = Self { sigma: sigma.clone(), path: path.into(), deadline: DEFAULT_DEADLINE, fences };
         db.connect().await?;
-        Ok(db)
+        let fences = sigma.fences_of_device(path).await.map_err(|error| db.failed("open", error))?;
+        Ok(Self { fences: fences.into(), ..db })
     }
 
     /// The same with another deadline for each statement, at whose end the statement is cancelled.
@@ -123,9 +132,7 @@ impl Db {
     /// # Errors
     /// See [the table](self#errors).
     pub async fn query(&self, sql: &str, parameters: impl IntoIterator<Item = Value>) -> Result<Rows> {
-        Session { client: self.connect().await?, transaction: 0, deadline: self.deadline }
-            .query(sql, parameters)
-            .await
+        self.session(self.connect().await?, 0).query(sql, parameters).await
     }
 
     /// Runs a statement for what it changes.
@@ -133,9 +140,7 @@ impl Db {
     /// # Errors
     /// See [the table](self#errors).
     pub async fn execute(&self, sql: &str, parameters: impl IntoIterator<Item = Value>) -> Result<Executed> {
-        Session { client: self.connect().await?, transaction: 0, deadline: self.deadline }
-            .execute(sql, parameters)
-            .await
+        self.session(self.connect().await?, 0).execute(sql, parameters).await
     }
 
     /// Begins a transaction. It is rolled back when it is dropped, when this proc ends, or when nobody uses it for a while.
@@ -158,8 +163,11 @@ impl Db {
         let client = self.connect().await?;
         let request = proto::BeginRequest { read_only, deadline_ms: millis(self.deadline) };
         let begun = client.begin(request).await.map_err(|error| self.failed("begin", error))?;
-        let session = Session { client, transaction: begun.transaction, deadline: self.deadline };
-        Ok(Transaction { session, ended: false })
+        Ok(Transaction { session: self.session(client, begun.transaction), ended: false })
+    }
+
+    fn session(&self, client: DbClient, transaction: u32) -> Session {
+        Session { client, transaction, deadline: self.deadline, fences: Arc::clone(&self.fences) }
     }
 
     /// A client on the connection that the SDK keeps, or makes again where the server was.
@@ -233,6 +241,7 @@ struct Session {
     client: DbClient,
     transaction: u32,
     deadline: Duration,
+    fences: Arc<[Fence]>,
 }
 
 impl Session {
@@ -251,11 +260,18 @@ impl Session {
     fn request(&self, sql: &str, parameters: impl IntoIterator<Item = Value>) -> proto::QueryRequest {
         let parameters = parameters.into_iter().map(Into::into).collect();
         let (transaction, deadline_ms) = (self.transaction, millis(self.deadline));
-        proto::QueryRequest { sql: sql.to_owned(), parameters, transaction, deadline_ms }
+        proto::QueryRequest {
+            sql: sql.to_owned(),
+            parameters,
+            transaction,
+            deadline_ms,
+            fences: self.fences.to_vec(),
+        }
     }
 
     fn end(&self) -> proto::EndRequest {
-        proto::EndRequest { transaction: self.transaction, deadline_ms: millis(self.deadline) }
+        let (transaction, deadline_ms) = (self.transaction, millis(self.deadline));
+        proto::EndRequest { transaction, deadline_ms, fences: self.fences.to_vec() }
     }
 }
 

@@ -21,8 +21,8 @@ pub struct Leader {
 impl Sigma {
     /// Becomes the leader at `path`, when its turn comes: an ephemeral file there holds `contents`, such as who the leader
     /// is. What is at `fence` and below is from then on for this leader to change: a leader before, who does not know
-    /// yet, is `Stale` there. With an empty `fence` nothing is shut. A fence holds in the realm's own tree, and at once; in `/ux` from
-    /// the new leader's first change on. What other servers keep below it a leader may not change as such: that is `Unsupported`.
+    /// yet, is `Stale` there. With an empty `fence` nothing is shut. A fence holds in the realm's own tree, and at once; in `/ux`,
+    /// `/s3` and `/db` from the new leader's first change on. What other servers keep below it a leader may not change as such: that is `Unsupported`.
     ///
     /// ```
     /// # sigma_test::example(async |sigma| {
@@ -92,10 +92,25 @@ impl Sigma {
         if place.mount.is_root() {
             return self.fences.to_vec();
         }
-        let at = Path::parse(&place.rest).and_then(|rest| place.mount.append(&rest));
-        let concerns = |fence: &&proto::Fence| match (Path::parse(&fence.path), &at) {
-            (Ok(fence), Ok(at)) => at.below(&fence).is_some() || fence.below(at).is_some(),
-            _ => true,
+        match Path::parse(&place.rest).and_then(|rest| place.mount.append(&rest)) {
+            Ok(at) => self.concerning(&at),
+            Err(_) => self.fences.to_vec(),
+        }
+    }
+
+    /// The elections that matter for what is changed by calls on the rpc device in the directory at `path`.
+    pub(crate) async fn fences_of_device(&self, path: &str) -> Result<Vec<proto::Fence>> {
+        if self.fences.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.concerning(&Path::parse(&self.one_name(path).await?)?))
+    }
+
+    /// The elections for what is at a path, above it or below it.
+    fn concerning(&self, at: &Path) -> Vec<proto::Fence> {
+        let concerns = |fence: &&proto::Fence| {
+            Path::parse(&fence.path)
+                .map_or(true, |fence| at.below(&fence).is_some() || fence.below(at).is_some())
         };
         self.fences.iter().filter(concerns).cloned().collect()
     }

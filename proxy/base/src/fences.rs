@@ -31,7 +31,7 @@ pub struct Fences {
 
 /// While this lives no later election comes to count: who holds it carries out the change.
 #[must_use]
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Held {
     _known: Option<OwnedRwLockReadGuard<Known>>,
 }
@@ -68,7 +68,7 @@ impl Fences {
     pub async fn hold(&self, fences: &[proto::Fence], paths: &[&Path], below: bool) -> Result<Held> {
         let fences = self.concerning(fences, paths, below)?;
         if fences.is_empty() {
-            return Ok(Held { _known: None });
+            return Ok(Held::default());
         }
         loop {
             let known = Arc::clone(&self.known).read_owned().await;

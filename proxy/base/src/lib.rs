@@ -15,7 +15,7 @@ mod room;
 mod sandbox;
 mod settings;
 
-pub use aside::aside;
+pub use aside::{aside, to_its_end};
 pub use fences::{Fences, Held};
 pub use room::Room;
 pub use sandbox::Outside;

@@ -3,11 +3,12 @@
 use crate::base::{Base, Limits, deadline, late};
 use crate::sql::plan;
 use crate::talk::{Command, Part, Run, Talk, ended};
-use sigma_abi::proto::db as proto;
+use sigma_abi::proto::{Fence, db as proto};
+use sigma_proxy::{Fences, Held};
 use sigmaos::db::stub::Db;
 use sigmaos::rpc::{Request, Response};
 use sigmaos::serve::Handles;
-use sigmaos::{Code, Error, Result};
+use sigmaos::{Code, Error, Path, Result};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, mpsc, oneshot};
@@ -26,6 +27,9 @@ pub(crate) struct Desk {
     pub(crate) base: Arc<dyn Base>,
     /// `/db/main`
     pub(crate) path: String,
+    /// As the proxy names it: `/main`.
+    pub(crate) at: Path,
+    pub(crate) fences: Arc<Fences>,
     pub(crate) opened: Arc<Opened>,
     /// How long what is open may stay without being used: [`Limits::IDLE`].
     pub(crate) idle: Duration,
@@ -109,10 +113,13 @@ impl Running {
 
 impl Desk {
     async fn start(&self, request: proto::QueryRequest, rows: bool, deadline: Instant) -> Result<Running> {
-        let proto::QueryRequest { sql, parameters, transaction, .. } = request;
+        let proto::QueryRequest { sql, parameters, transaction, fences, .. } = request;
         let plan = plan(self.base.dialect(), &sql, parameters.len(), transaction != 0)?;
+        let held = self.hold(&fences, deadline).await?;
+        // A result may be read for long, and nobody is held off by it.
+        let held = if plan.writes { held } else { Held::default() };
         let (pages, receiver) = mpsc::channel(1);
-        let run = Run { sql, parameters, rows, taints: plan.taints, pages };
+        let run = Run { sql, parameters, rows, taints: plan.taints, held, pages };
         let within = if transaction == 0 {
             let talk = Arc::clone(&self.base).single(run, plan.writes, deadline).await?;
             Within::Alone { _talk: talk }
@@ -127,6 +134,15 @@ impl Desk {
             return Ok(running);
         };
         Ok(Running { pages: receiver, within, ended: false })
+    }
+
+    /// Holds off later elections that concern this database, while those of `fences` are the last ones.
+    async fn hold(&self, fences: &[Fence], deadline: Instant) -> Result<Held> {
+        let held = timeout_at(deadline, self.fences.hold(fences, &[&self.at], true)).await;
+        held.unwrap_or_else(|_| {
+            let text = format!("{}: what the leader before has begun did not end in time", self.path);
+            Err(Error::new(Code::Deadline, text))
+        })
     }
 
     /// The conversation of a transaction, when nobody else speaks in it.
@@ -176,8 +192,15 @@ impl Desk {
         let _ = self.opened.transactions.remove(request.transaction);
         // Whatever comes of it, it is over: dropping this ends it.
         let talk = talk.take().ok_or_else(ended)?;
+        let held = match commit {
+            true => self.hold(&request.fences, deadline).await.map_err(|mut error| {
+                error.message += ": the transaction is rolled back";
+                error
+            })?,
+            false => Held::default(),
+        };
         let (done, answer) = oneshot::channel();
-        talk.tell(Command::End { commit, done }).await?;
+        talk.tell(Command::End { commit, held, done }).await?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result.map(|()| proto::Done {}.into()),
             Ok(Err(_)) => Err(ended()),

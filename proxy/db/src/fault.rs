@@ -66,6 +66,12 @@ impl Fault {
             sqlx::Error::Database(error) => {
                 Error::new(code(&*error), format!("{system}: {}", words(&*error)))
             }
+            sqlx::Error::Tls(error) => {
+                let text = format!(
+                    "{system} is not believed to be who it is: {error}; the operator sets db.NAME.ca, who signs for it"
+                );
+                Error::new(Code::Unreachable, text)
+            }
             error => Error::new(Code::Unreachable, format!("{system} cannot be reached: {error}")),
         }
     }

@@ -6,6 +6,8 @@
 //!   something.
 //! - What a caller leaves, by going away, by its deadline or by doing nothing, ends at the engine: the statement is cancelled, the
 //!   transaction rolled back.
+//! - What a leader asks is carried out while no later election counts for the database, and a connection on which it may still be carried
+//!   out has ended before one does; see [`sigma_proxy::Fences`].
 //! - Memory is bounded whatever the result: pages of rows wait for their reader, and the engine waits for the page.
 //! - No secret is in an error, a log line or a reply.
 
@@ -24,7 +26,7 @@ mod talk;
 
 use names::Names;
 use session::Server;
-use sigma_proxy::{Outside, Proxy, Room, Settings, Start};
+use sigma_proxy::{Fences, Outside, Proxy, Room, Settings, Start};
 use sigmaos::serve::Accept;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -44,7 +46,8 @@ impl Proxy for Databases {
         engine::sqlite::ensure_bounded().await?;
         let room = Room::new(&start.sigma, start.dir.clone());
         let names = Names::new(start.dir, settings::places(&start.settings)?, Some(room));
-        Ok(Arc::new(Server { names: Arc::new(names) }))
+        let fences = Arc::new(Fences::new(&start.sigma, start.mount));
+        Ok(Arc::new(Server { names: Arc::new(names), fences }))
     }
 }
 

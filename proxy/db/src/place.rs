@@ -20,6 +20,8 @@ pub(crate) struct Place {
     pub(crate) user: String,
     pub(crate) password: Option<String>,
     pub(crate) database: String,
+    /// Certificates of the authorities that alone are believed, as PEM; without them nobody is asked.
+    pub(crate) ca: Option<String>,
 }
 
 /// Without its password.
@@ -30,11 +32,11 @@ impl fmt::Debug for Place {
 }
 
 impl Place {
-    /// The place that the setting `db.NAME.url` says, and the password of `db.NAME.password`.
+    /// The place that the setting `db.NAME.url` says, the password of `db.NAME.password`, and the authorities of `db.NAME.ca`.
     ///
     /// # Errors
     /// What is wrong with it, and never the password.
-    pub(crate) fn parse(name: &str, url: &str, password: Option<&str>) -> Result<Self> {
+    pub(crate) fn parse(name: &str, url: &str, password: Option<&str>, ca: Option<&str>) -> Result<Self> {
         let setting = format!("db.{name}.url");
         let url = Url::parse(url).with_context(|| format!("{setting} is no URL"))?;
         let (kind, default_port) = match url.scheme() {
@@ -64,6 +66,7 @@ impl Place {
             user: url.username().to_owned(),
             password: password.map(str::to_owned),
             database: database.to_owned(),
+            ca: ca.map(str::to_owned),
         })
     }
 }
@@ -73,7 +76,7 @@ mod tests {
     use super::*;
 
     fn parse(url: &str) -> Result<Place> {
-        Place::parse("main", url, Some("s3cret"))
+        Place::parse("main", url, Some("s3cret"), None)
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! end before another may take its place, so that no more statements run than there are places.
 
 use crate::engine::Engine;
+use sigma_proxy::Held;
 use sigmaos::{Code, Error, Result};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,6 +53,7 @@ struct Free<E: Engine> {
 struct Ended<E: Engine> {
     connection: E::Connection,
     places: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
+    held: Held,
 }
 
 /// A connection for one caller. Dropping it ends the connection; see [`Lease::give_back`].
@@ -59,6 +61,8 @@ pub(crate) struct Lease<E: Engine> {
     connection: Option<E::Connection>,
     places: Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
     epoch: u64,
+    /// Later elections that are held off until what runs here has ended.
+    held: Held,
     pub(crate) pool: Arc<Pool<E>>,
 }
 
@@ -104,6 +108,7 @@ impl<E: Engine> Pool<E> {
             connection: Some(connection),
             places: Some((place, writer)),
             epoch,
+            held: Held::default(),
             pool: Arc::clone(self),
         };
         loop {
@@ -182,6 +187,11 @@ impl<E: Engine> Lease<E> {
         (&self.pool.engine, connection)
     }
 
+    /// What runs from here on rests on these elections, and no longer on those before.
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.held = held;
+    }
+
     /// Another caller may use the connection: nothing is open on it.
     pub(crate) fn give_back(mut self) {
         let pool = Arc::clone(&self.pool);
@@ -203,7 +213,7 @@ impl<E: Engine> Drop for Lease<E> {
         if let (Some(connection), Some(places)) = (self.connection.take(), self.places.take()) {
             self.pool.engine.interrupt(&connection);
             // Where the keeper has gone, so has the process.
-            let _ = self.pool.ended.send(Ended { connection, places });
+            let _ = self.pool.ended.send(Ended { connection, places, held: std::mem::take(&mut self.held) });
         }
     }
 }
@@ -220,11 +230,11 @@ async fn keep<E: Engine>(
     loop {
         tokio::select! {
             ended = ends.recv() => {
-                let Some(Ended { connection, places }) = ended else { break };
+                let Some(Ended { connection, places, held }) = ended else { break };
                 let engine = Arc::clone(&engine);
                 ending.spawn(async move {
                     engine.end(connection).await;
-                    drop(places);
+                    drop((places, held));
                 });
             }
             _ = look.tick() => {

@@ -3,10 +3,11 @@
 use crate::base::Limits;
 use crate::desk::{Desk, Opened};
 use crate::names::Names;
+use sigma_proxy::{Fences, to_its_end};
 use sigmaos::db::DESCRIPTOR;
 use sigmaos::db::stub::DbServer;
 use sigmaos::rpc::{Answer, Call, Request, Response, Service, unknown_method};
-use sigmaos::serve::{Accept, Handles, Services, refuse_fences};
+use sigmaos::serve::{Accept, Handles, Services};
 use sigmaos::stub::{Namespace, NamespaceServer};
 use sigmaos::{Code, DESCRIPTOR_SUFFIX, Error, Path, Result, proto, wire};
 use std::os::fd::OwnedFd;
@@ -18,12 +19,14 @@ const DEVICE: &str = "rpc";
 /// The server of a realm's databases.
 pub(crate) struct Server {
     pub(crate) names: Arc<Names>,
+    pub(crate) fences: Arc<Fences>,
 }
 
 impl Accept for Server {
     fn accept(&self, caller: Arc<proto::Caller>) -> Arc<dyn wire::Session> {
         let tree = Arc::new(Tree {
             names: Arc::clone(&self.names),
+            fences: Arc::clone(&self.fences),
             devices: Handles::default(),
             opened: Arc::default(),
         });
@@ -65,6 +68,7 @@ impl wire::Session for Session {
 /// The databases as one connection sees them.
 struct Tree {
     names: Arc<Names>,
+    fences: Arc<Fences>,
     devices: Handles<DbServer<Desk>>,
     opened: Arc<Opened>,
 }
@@ -151,8 +155,9 @@ impl Namespace for Tree {
             _ => return Err(Error::new(Code::IsDir, format!("/db{path} is a directory"))),
         };
         let base = self.names.get(&name).await?;
-        let desk =
-            Desk { base, path: format!("/db/{name}"), opened: Arc::clone(&self.opened), idle: Limits::IDLE };
+        let (fences, opened) = (Arc::clone(&self.fences), Arc::clone(&self.opened));
+        let at = Path::root().join(&name)?;
+        let desk = Desk { base, path: format!("/db/{name}"), at, fences, opened, idle: Limits::IDLE };
         let handle = self.devices.insert(DbServer(Arc::new(desk)))?;
         Ok(proto::Opened { handle, stat: Some(stat) }.into())
     }
@@ -160,12 +165,13 @@ impl Namespace for Tree {
     async fn create(&self, request: Request<proto::CreateRequest>) -> Result<Response<proto::Opened>> {
         let kind = request.message.kind();
         let proto::CreateRequest { path, exclusive, ephemeral, fences, .. } = request.message;
-        refuse_fences(&fences)?;
         if kind != proto::Kind::Directory || ephemeral {
             let text = format!("/db{path}: a database is made as a directory, and stays");
             return Err(Error::new(Code::Unsupported, text));
         }
-        self.names.create(&Self::database(&path)?, exclusive).await?;
+        let (name, names) = (Self::database(&path)?, Arc::clone(&self.names));
+        let held = self.fences.hold(&fences, &[&Path::parse(&path)?], false).await?;
+        to_its_end(async move { names.create(&name, exclusive).await.map(|()| drop(held)) }).await??;
         let (entry, path) = self.find(&path)?;
         Ok(proto::Opened { handle: 0, stat: Some(self.describe(&entry, &path)?) }.into())
     }
@@ -176,8 +182,10 @@ impl Namespace for Tree {
     }
 
     async fn remove(&self, request: Request<proto::RemoveRequest>) -> Result<Response<proto::Empty>> {
-        refuse_fences(&request.message.fences)?;
-        self.names.remove(&Self::database(&request.message.path)?).await?;
+        let proto::RemoveRequest { path, fences, .. } = request.message;
+        let (name, names) = (Self::database(&path)?, Arc::clone(&self.names));
+        let held = self.fences.hold(&fences, &[&Path::parse(&path)?], true).await?;
+        to_its_end(async move { names.remove(&name).await.map(|()| drop(held)) }).await??;
         Ok(proto::Empty {}.into())
     }
 

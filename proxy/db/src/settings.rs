@@ -1,4 +1,4 @@
-//! What the operator has set: `NAME.url` and `NAME.password`, a database of a server each.
+//! What the operator has set: `NAME.url`, `NAME.password` and `NAME.ca`, a database of a server each.
 
 use crate::names::is_name;
 use crate::place::Place;
@@ -11,14 +11,17 @@ use std::collections::BTreeMap;
 /// # Errors
 /// What is wrong with which setting, and never its value where that is secret.
 pub(crate) fn places(settings: &Settings) -> Result<BTreeMap<String, Place>> {
-    for name in settings.names("password") {
-        let url = settings.get(&format!("{name}.url"));
-        ensure!(url.is_some(), "db.{name}.password is set, but db.{name}.url is not");
+    for key in ["password", "ca"] {
+        for name in settings.names(key) {
+            let url = settings.get(&format!("{name}.url"));
+            ensure!(url.is_some(), "db.{name}.{key} is set, but db.{name}.url is not");
+        }
     }
     let place = |name: &str| {
         ensure!(is_name(name), "db.{name}.url: {name:?} is no name of a database");
         let url = settings.get(&format!("{name}.url")).unwrap_or_default();
-        let place = Place::parse(name, url, settings.get(&format!("{name}.password")))?;
+        let [password, ca] = ["password", "ca"].map(|key| settings.get(&format!("{name}.{key}")));
+        let place = Place::parse(name, url, password, ca)?;
         Ok((name.to_owned(), place))
     };
     settings.names("url").map(place).collect()
@@ -48,6 +51,7 @@ mod tests {
     fn a_wrong_setting_is_named_and_no_secret_told() {
         for (key, expect) in [
             ("main.password", "db.main.url is not"),
+            ("main.ca", "db.main.url is not"),
             ("Main.url", "no name of a database"),
             ("a.url", "db.a.url is no URL"),
         ] {

@@ -8,6 +8,7 @@ use crate::pool::Lease;
 use futures_util::StreamExt;
 use prost::Message;
 use sigma_abi::proto::db::{Column, Executed, Row, Value};
+use sigma_proxy::Held;
 use sigmaos::limits::MAX_ROW;
 use sigmaos::{Code, Error, Result};
 use tokio::sync::{mpsc, oneshot};
@@ -28,6 +29,8 @@ pub(crate) struct Run {
     pub(crate) rows: bool,
     /// It may leave the connection changed.
     pub(crate) taints: bool,
+    /// The elections that it rests on, while it may change something.
+    pub(crate) held: Held,
     pub(crate) pages: mpsc::Sender<Result<Part>>,
 }
 
@@ -44,7 +47,12 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) enum Command {
     Run(Run),
-    End { commit: bool, done: oneshot::Sender<Result<()>> },
+    /// With the elections that a commit rests on.
+    End {
+        commit: bool,
+        held: Held,
+        done: oneshot::Sender<Result<()>>,
+    },
 }
 
 /// A conversation. Dropping it ends it at once: what is not committed is rolled back.
@@ -148,9 +156,12 @@ async fn transaction<E: Engine>(mut lease: Lease<E>, mut commands: mpsc::Receive
                         Err(fault.error)
                     }
                 };
+                // What it changed is nobody's yet: the commit is held on its own.
+                lease.hold(Held::default());
                 let _ = pages.send(part).await;
             }
-            Command::End { commit, done } => {
+            Command::End { commit, held, done } => {
+                lease.hold(held);
                 let result = end(&mut lease, commit, failed).await;
                 match &result {
                     Ok(()) if !tainted => lease.give_back(),
@@ -185,7 +196,9 @@ async fn end<E: Engine>(lease: &mut Lease<E>, commit: bool, failed: Option<Error
 
 /// Runs a statement and sends its pages but the last, which is returned; none where nobody reads them any more.
 async fn run<E: Engine>(lease: &mut Lease<E>, request: Run) -> Outcome<Option<Part>> {
-    let Run { sql, parameters, rows, pages, .. } = request;
+    let Run { sql, parameters, rows, pages, held, .. } = request;
+    // Until the connection is somebody else's or has ended; of a transaction, until the statement has.
+    lease.hold(held);
     let (engine, connection) = lease.parts();
     let text = E::text(sql, &parameters);
     let mut items = engine.run(connection, &text, parameters)?;

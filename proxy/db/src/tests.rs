@@ -1,6 +1,7 @@
 //! The service on each engine, without a kernel: SQLite in a folder, and real servers where there are any.
 
 mod engines;
+mod fences;
 mod hostile;
 
 use crate::base::{Base, Limits};
@@ -8,19 +9,24 @@ use crate::desk::{Desk, Opened};
 use crate::names::Names;
 use crate::place::Place;
 use crate::sql::Dialect;
-use sigma_abi::proto::db as proto;
+use sigma_abi::proto::{Fence, db as proto};
+use sigma_proxy::Fences;
 use sigma_test::outside::{mariadb, postgres};
 use sigmaos::db::Value;
 use sigmaos::db::stub::Db;
 use sigmaos::rpc::Request;
-use sigmaos::{Code, Result};
+use sigmaos::{Code, Path, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 /// A database, and what it lives in.
 struct Fixture {
     names: Names,
+    fences: Arc<Fences>,
+    /// The epoch of the last election, for whatever path.
+    last: Arc<AtomicU64>,
     folder: TempDir,
     _servers: (Option<postgres::Postgres>, Option<mariadb::Mariadb>),
 }
@@ -28,8 +34,7 @@ struct Fixture {
 impl Fixture {
     fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let names = Names::new(folder.path().to_owned(), BTreeMap::new(), None);
-        Self { names, folder, _servers: (None, None) }
+        Self::of(BTreeMap::new(), folder, (None, None))
     }
 
     fn outside(
@@ -38,9 +43,26 @@ impl Fixture {
         servers: (Option<postgres::Postgres>, Option<mariadb::Mariadb>),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::parse("main", url, Some(password)).unwrap();
-        let names = Names::new(folder.path().to_owned(), BTreeMap::from([("main".to_owned(), place)]), None);
-        Self { names, folder, _servers: servers }
+        let place = Place::parse("main", url, Some(password), None).unwrap();
+        Self::of(BTreeMap::from([("main".to_owned(), place)]), folder, servers)
+    }
+
+    fn of(
+        outside: BTreeMap<String, Place>,
+        folder: TempDir,
+        servers: (Option<postgres::Postgres>, Option<mariadb::Mariadb>),
+    ) -> Self {
+        let names = Names::new(folder.path().to_owned(), outside, None);
+        let last = Arc::new(AtomicU64::new(0));
+        let known = Arc::clone(&last);
+        let fences = Fences::asking(
+            Path::parse("/db").unwrap(),
+            Box::new(move |_| {
+                let last = known.load(Ordering::Relaxed);
+                Box::pin(async move { Ok(last) })
+            }),
+        );
+        Self { names, fences: Arc::new(fences), last, folder, _servers: servers }
     }
 
     async fn postgres() -> Option<Self> {
@@ -62,7 +84,20 @@ impl Fixture {
         let base: Arc<dyn Base> = self.names.get(name).await.unwrap();
         let dialect = base.dialect();
         let (opened, idle) = (Arc::new(Opened::default()), Limits::IDLE);
-        Caller { desk: Desk { base, path: format!("/db/{name}"), opened, idle }, dialect }
+        let (at, fences) = (Path::root().join(name).unwrap(), Arc::clone(&self.fences));
+        let desk = Desk { base, path: format!("/db/{name}"), at, fences, opened, idle };
+        Caller { desk, dialect, leads: Vec::new() }
+    }
+}
+
+/// The same on each engine that is there.
+async fn all(body: impl AsyncFn(Fixture)) {
+    body(Fixture::sqlite()).await;
+    if let Some(postgres) = Fixture::postgres().await {
+        body(postgres).await;
+    }
+    if let Some(mariadb) = Fixture::mariadb().await {
+        body(mariadb).await;
     }
 }
 
@@ -70,6 +105,8 @@ impl Fixture {
 struct Caller {
     desk: Desk,
     dialect: Dialect,
+    /// The elections that its statements rest on.
+    leads: Vec<Fence>,
 }
 
 fn request<T>(message: T) -> Request<T> {
@@ -92,7 +129,8 @@ impl Caller {
 
     fn query(&self, sql: &str, parameters: &[Value], transaction: u32) -> proto::QueryRequest {
         let parameters = parameters.iter().cloned().map(Into::into).collect();
-        proto::QueryRequest { sql: self.sql(sql), parameters, transaction, deadline_ms: 10_000 }
+        let (sql, fences) = (self.sql(sql), self.leads.clone());
+        proto::QueryRequest { sql, parameters, transaction, deadline_ms: 10_000, fences }
     }
 
     async fn execute_in(&self, transaction: u32, sql: &str, parameters: &[Value]) -> Result<proto::Executed> {
@@ -127,7 +165,8 @@ impl Caller {
     }
 
     async fn end(&self, transaction: u32, commit: bool) -> Result<()> {
-        let end = request(proto::EndRequest { transaction, deadline_ms: 1000 });
+        let fences = self.leads.clone();
+        let end = request(proto::EndRequest { transaction, deadline_ms: 1000, fences });
         if commit {
             self.desk.commit(end).await?
         } else {

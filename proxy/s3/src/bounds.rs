@@ -1,7 +1,7 @@
 //! What keeps a tenant from more than its share: time, memory, and calls at once.
 
-use crate::task::to_its_end;
 use bytes::Bytes;
+use sigma_proxy::to_its_end;
 use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::{Code, Error, Result};
 use std::fmt::Display;

@@ -1,7 +1,7 @@
-//! Tasks that end with their owner, and work that goes on without.
+//! Tasks that end with their owner.
 
 use sigmaos::{Code, Error, Result};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 
 /// A task on its way; dropping it cancels it.
 #[derive(Debug)]
@@ -17,22 +17,9 @@ impl<T: Send + 'static> Task<T> {
     /// # Errors
     /// Its own.
     pub(crate) async fn join(&mut self) -> Result<T> {
-        (&mut self.0).await.unwrap_or_else(|error| Err(ended(&error)))
+        let done = (&mut self.0).await;
+        done.map_err(|error| Error::new(Code::Internal, format!("a task ended: {error}")))?
     }
-}
-
-/// Waits for work, which goes on to its end where the wait is given up.
-///
-/// # Errors
-/// `Internal` where it panicked.
-pub(crate) async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = T> + Send + 'static,
-) -> Result<T> {
-    tokio::spawn(work).await.map_err(|error| ended(&error))
-}
-
-fn ended(error: &JoinError) -> Error {
-    Error::new(Code::Internal, format!("a task ended: {error}"))
 }
 
 impl<T> Drop for Task<T> {

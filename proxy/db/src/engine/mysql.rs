@@ -11,7 +11,8 @@ use sigma_abi::proto::db::{Column, Executed, Row, Value};
 use sigmaos::{Code, Result};
 use sqlx::error::DatabaseError;
 use sqlx::mysql::{
-    MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow, MySqlTypeInfo,
+    MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlQueryResult, MySqlRow, MySqlSslMode,
+    MySqlTypeInfo,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Type, TypeInfo, ValueRef};
 use std::time::Duration;
@@ -45,6 +46,9 @@ impl Mysql {
             .disable_statement_logging();
         if let Some(password) = &place.password {
             options = options.password(password);
+        }
+        if let Some(ca) = &place.ca {
+            options = options.ssl_mode(MySqlSslMode::VerifyIdentity).ssl_ca_from_pem(ca.clone().into());
         }
         Self { system: format!("MariaDB at {}:{}", place.host, place.port), options }
     }

@@ -12,8 +12,8 @@ use sigmaos::{Code, Result};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::types::Oid;
 use sqlx::postgres::{
-    PgArgumentBuffer, PgConnectOptions, PgConnection, PgQueryResult, PgRow, PgTypeInfo, PgTypeKind,
-    PgValueRef,
+    PgArgumentBuffer, PgConnectOptions, PgConnection, PgQueryResult, PgRow, PgSslMode, PgTypeInfo,
+    PgTypeKind, PgValueRef,
 };
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, TypeInfo, ValueRef};
 use std::time::Duration;
@@ -51,6 +51,9 @@ impl Postgres {
             .disable_statement_logging();
         if let Some(password) = &place.password {
             options = options.password(password);
+        }
+        if let Some(ca) = &place.ca {
+            options = options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(ca.clone().into());
         }
         Self { system: format!("PostgreSQL at {}:{}", place.host, place.port), options }
     }

@@ -2,16 +2,6 @@
 
 use super::*;
 
-async fn all(body: impl AsyncFn(Fixture)) {
-    body(Fixture::sqlite()).await;
-    if let Some(postgres) = Fixture::postgres().await {
-        body(postgres).await;
-    }
-    if let Some(mariadb) = Fixture::mariadb().await {
-        body(mariadb).await;
-    }
-}
-
 #[tokio::test]
 async fn values_come_back_as_they_went() {
     all(async |fixture| {
