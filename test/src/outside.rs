@@ -4,6 +4,7 @@
 //! `cargo xtask servers` installs them and prints the environment variables that name their places. Without its variable a
 //! story is skipped, and says so on standard error whatever the test runner captures; where `CI` is set it fails.
 
+mod certificate;
 pub mod chromium;
 pub mod mariadb;
 pub mod nx;
@@ -11,6 +12,7 @@ pub mod postgres;
 mod server;
 pub mod weed;
 
+pub use certificate::Certificate;
 pub use chromium::Chromium;
 pub use server::Server;
 

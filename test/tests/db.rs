@@ -3,6 +3,7 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
+use sigma_test::outside::Certificate;
 use sigma_test::outside::mariadb::{self, Mariadb};
 use sigma_test::outside::postgres::{self, Postgres};
 use sigma_test::{Machine, Tenant, eventually, host, story, within};

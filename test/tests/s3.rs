@@ -3,6 +3,7 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
+use sigma_test::outside::Certificate;
 use sigma_test::outside::weed::{ACCESS_KEY, SECRET_KEY, Weed};
 use sigma_test::{Machine, Tenant, eventually, host, story, within};
 use sigmaos::proto::{Kind, OpenRequest, PutRequest};
@@ -34,11 +35,16 @@ fn on_weed(told: impl AsyncFn(&mut Machine, &Tenant, &mut Weed)) {
 
 /// The operator says where the store of the realm `a` is, and with which secret.
 async fn point_to(machine: &Machine, weed: &Weed, secret: &str) {
-    let file = machine.state().join("secret");
-    fs::write(&file, secret).unwrap();
+    set_from_file(machine, "s3.secret-key", secret).await;
     let (endpoint, key) = (format!("s3.endpoint={}", weed.url()), format!("s3.access-key={ACCESS_KEY}"));
-    let secret = format!("s3.secret-key=@{}", file.display());
-    machine.ok(&["realm", "set", "a", &endpoint, &key, &secret]).await;
+    machine.ok(&["realm", "set", "a", &endpoint, &key]).await;
+}
+
+/// The operator sets what is in a file.
+async fn set_from_file(machine: &Machine, key: &str, value: &str) {
+    let file = machine.state().join("value");
+    fs::write(&file, value).unwrap();
+    machine.ok(&["realm", "set", "a", &format!("{key}=@{}", file.display())]).await;
 }
 
 /// The call failed with `code`, and its sentence says each of these words.
@@ -371,6 +377,42 @@ fn a_wrong_secret_is_told_without_it_and_the_right_one_works_at_once() {
 }
 
 #[test]
+fn a_server_is_believed_by_its_certificate() {
+    story(async |machine| {
+        let (Some(certificate), Some(other)) = (Certificate::new(), Certificate::new()) else { return };
+        let Some(weed) = Weed::start_with(Some(&certificate)).await else { return };
+        let sigma = machine.realm("a").await.sigma;
+        point_to(machine, &weed, SECRET_KEY).await;
+        machine.ok(&["realm", "set", "a", &format!("s3.endpoint={}", weed.https())]).await;
+        let refused = async || {
+            let error = sigma.create_dir("/s3/~local/shop").await.err()?;
+            (error.code == Code::Unreachable && error.message.contains("certificate")).then_some(error)
+        };
+        eventually("nobody signs for it", refused).await;
+        set_from_file(machine, "s3.ca", &certificate.authority).await;
+        let made = async || sigma.create_dir("/s3/~local/shop").await.ok();
+        eventually("its authority does", made).await;
+        // One that goes in parts.
+        let (path, contents) = ("/s3/~local/shop/large", pattern(20 * MIB));
+        let mut file = to_write(&sigma, path).await;
+        within("a write", file.write(contents.clone())).await.unwrap();
+        within("a close", file.close()).await.unwrap();
+        let mut file = within("an open", sigma.open(path)).await.unwrap();
+        let mut read = Vec::new();
+        while let Some(piece) =
+            Some(within("a read", file.read(MIB)).await.unwrap()).filter(|piece| !piece.is_empty())
+        {
+            read.extend_from_slice(&piece);
+        }
+        assert!(read == contents, "{} bytes came back", read.len());
+        set_from_file(machine, "s3.ca", &other.authority).await;
+        eventually("another authority does not", refused).await;
+        let shown = machine.ok(&["realm", "show", "a"]).await;
+        assert!(shown.contains("1 certificate"), "{shown}");
+    });
+}
+
+#[test]
 fn no_proc_and_no_log_holds_the_secret() {
     on_weed(async |machine, tenant, _| {
         within("a bucket", tenant.sigma.create_dir("/s3/~local/shop")).await.unwrap();
@@ -378,8 +420,8 @@ fn no_proc_and_no_log_holds_the_secret() {
         let pid = tenant.start(line).await;
         let proc = host::find(machine.sigmad().await, line).unwrap();
         for secret in [SECRET_KEY, ACCESS_KEY] {
-            assert_eq!(host::holds(proc, "told"), Some(true), "a search that finds what is there");
-            assert_eq!(host::holds(proc, secret), Some(false), "{secret} is in a proc");
+            assert_eq!(host::memory_holds(proc, b"told"), Some(true), "a search that finds what is there");
+            assert_eq!(host::memory_holds(proc, secret.as_bytes()), Some(false), "{secret} is in a proc");
             let kernel = host::children(machine.sigmad().await);
             for pid in kernel.into_iter().chain([machine.sigmad().await]) {
                 let words = host::command(pid);

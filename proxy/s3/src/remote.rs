@@ -12,7 +12,6 @@ use crate::page::{Entry, Page, overlooked};
 use crate::place::{Bucket, Object, speakable};
 use crate::settings::Endpoint;
 use crate::store::Store;
-use crate::task::to_its_end;
 use answers::Listing;
 use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -24,6 +23,7 @@ use object_store::{
     PutPayload, RetryConfig,
 };
 use requests::Requests;
+use sigma_proxy::to_its_end;
 use sigmaos::limits::DIR_PAGE;
 use sigmaos::{Code, Error, Result, proto};
 use std::collections::HashMap;
@@ -90,11 +90,14 @@ impl Remote {
     /// # Errors
     /// Where the system lacks what TLS needs; as the disk says.
     pub(crate) fn new(endpoint: Endpoint, dir: &Path) -> anyhow::Result<(Self, Vec<Left>)> {
-        let options = ClientOptions::new()
+        let mut options = ClientOptions::new()
             .with_allow_http(true)
             .with_timeout(ATTEMPT)
             .with_connect_timeout(CONNECT)
             .with_pool_max_idle_per_host(IDLE_CONNECTIONS);
+        for authority in endpoint.authorities()? {
+            options = options.with_root_certificate(authority);
+        }
         let http = ReqwestConnector::default().connect(&options)?;
         let requests = Requests::new(&endpoint, http.clone());
         let system = format!("S3 at {}", endpoint.base());

@@ -1,6 +1,7 @@
 //! What the operator sets: which store it is.
 
 use anyhow::{Context, bail};
+use object_store::Certificate;
 use sigma_proxy::Settings;
 use std::fmt;
 use url::Url;
@@ -13,6 +14,8 @@ pub(crate) struct Endpoint {
     pub(crate) url: Url,
     pub(crate) region: String,
     pub(crate) key: Option<AccessKey>,
+    /// Certificates of authorities that are believed besides those of the machine, as PEM.
+    pub(crate) ca: Option<String>,
 }
 
 /// Without one requests are not signed.
@@ -46,12 +49,25 @@ impl Endpoint {
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || !plain {
             bail!("s3.endpoint is no address of a store: write http://HOST:PORT or https://HOST");
         }
-        Ok(Some(Self { url, region, key }))
+        let ca = settings.get("ca").map(str::to_owned);
+        if ca.is_some() && url.scheme() != "https" {
+            bail!("s3.ca is set, and s3.endpoint has no certificate: write https://HOST:PORT");
+        }
+        Ok(Some(Self { url, region, key, ca }))
     }
 
     /// Where it listens.
     pub(crate) fn port(&self) -> u16 {
         self.url.port_or_known_default().unwrap_or_default()
+    }
+
+    /// Those who sign for the store, besides whom the machine trusts.
+    ///
+    /// # Errors
+    /// For what is no certificate.
+    pub(crate) fn authorities(&self) -> anyhow::Result<Vec<Certificate>> {
+        let pem = self.ca.as_deref().unwrap_or_default();
+        Certificate::from_pem_bundle(pem.as_bytes()).context("s3.ca holds what is no certificate")
     }
 
     /// As the requests begin, without a slash at the end.
@@ -94,12 +110,13 @@ mod tests {
 
     #[test]
     fn a_wrong_setting_is_named_and_not_shown() {
-        let cases: [(&[(&str, &str)], &str); 5] = [
+        let cases: [(&[(&str, &str)], &str); 6] = [
             (&[("access-key", "hush")], "s3.secret-key"),
             (&[("secret-key", "hush")], "s3.access-key"),
             (&[("endpoint", "hush")], "s3.endpoint"),
             (&[("endpoint", "ftp://hush")], "s3.endpoint"),
             (&[("endpoint", "http://me:hush@localhost")], "s3.endpoint"),
+            (&[("endpoint", "http://localhost"), ("ca", "hush")], "s3.ca"),
         ];
         for (settings, named) in cases {
             let error = format!("{:#}", of(settings).unwrap_err());

@@ -1,6 +1,6 @@
 //! MariaDB.
 
-use super::{Server, find};
+use super::{Certificate, Server, find};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -22,6 +22,11 @@ pub struct Mariadb {
 impl Mariadb {
     /// Starts one, or says that the story is skipped.
     pub async fn start() -> Option<Self> {
+        Self::start_with(None).await
+    }
+
+    /// As [`Mariadb::start`], with TLS where it has a certificate.
+    pub async fn start_with(certificate: Option<&Certificate>) -> Option<Self> {
         let prefix = find("SIGMA_TEST_MARIADB")?;
         let mut server = Server::new("MariaDB");
         let program = |name: &str| prefix.join(name).to_str().expect("text").to_owned();
@@ -51,6 +56,10 @@ impl Mariadb {
             "--innodb-flush-log-at-trx-commit=2".to_owned(),
             "--innodb-buffer-pool-size=16M".to_owned(),
         ]);
+        if let Some(Certificate { shown, key, .. }) = certificate {
+            let (shown, key) = (server.keep("shown.pem", shown), server.keep("key.pem", key));
+            words.extend([format!("--ssl-cert={shown}"), format!("--ssl-key={key}")]);
+        }
         server.start(words, async |server| is_ready(&program("bin/mariadb"), server)).await;
         Some(Self { server, prefix })
     }

@@ -1,6 +1,6 @@
 //! PostgreSQL.
 
-use super::{Server, find};
+use super::{Certificate, Server, find};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,6 +22,11 @@ pub struct Postgres {
 impl Postgres {
     /// Starts one, or says that the story is skipped.
     pub async fn start() -> Option<Self> {
+        Self::start_with(None).await
+    }
+
+    /// As [`Postgres::start`], with TLS where it has a certificate.
+    pub async fn start_with(certificate: Option<&Certificate>) -> Option<Self> {
         let programs = find("SIGMA_TEST_POSTGRES")?;
         let mut server = Server::new("PostgreSQL");
         let program = |name: &str| programs.join(name).to_str().expect("text").to_owned();
@@ -44,7 +49,12 @@ impl Postgres {
             "-c",
             "fsync=off",
         ];
-        let words = [program("postgres")].into_iter().chain(words.map(str::to_owned)).collect();
+        let mut words: Vec<_> = [program("postgres")].into_iter().chain(words.map(str::to_owned)).collect();
+        if let Some(Certificate { shown, key, .. }) = certificate {
+            let (shown, key) = (server.keep("shown.pem", shown), server.keep("key.pem", key));
+            let set = ["ssl=on".to_owned(), format!("ssl_cert_file={shown}"), format!("ssl_key_file={key}")];
+            words.extend(set.into_iter().flat_map(|set| ["-c".to_owned(), set]));
+        }
         let ready = program("pg_isready");
         server.start(words, async |server| is_ready(&ready, server)).await;
         Some(Self { server, programs })

@@ -1,7 +1,7 @@
 //! SeaweedFS, which speaks S3 and takes no key but those that it knows.
 
 use super::server::free_port;
-use super::{Server, find};
+use super::{Certificate, Server, find};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,11 +20,17 @@ pub struct Weed {
     server: Server,
     master: u16,
     filer: u16,
+    https: u16,
 }
 
 impl Weed {
     /// Starts one, or says that the story is skipped.
     pub async fn start() -> Option<Self> {
+        Self::start_with(None).await
+    }
+
+    /// As [`Weed::start`], and speaks https on a port of its own where it has a certificate.
+    pub async fn start_with(certificate: Option<&Certificate>) -> Option<Self> {
         let program = find("SIGMA_TEST_WEED")?;
         let mut server = Server::new("SeaweedFS");
         let (data, config) = (server.place("data"), server.place("identities.json"));
@@ -61,8 +67,17 @@ impl Weed {
         ];
         let small = ["-master.volumeSizeLimitMB=64", "-volume.max=100", "-volume.minFreeSpace=1"];
         words.extend(fixed.into_iter().chain(small).map(str::to_owned));
+        let https = free_port();
+        if let Some(Certificate { shown, key, .. }) = certificate {
+            let (shown, key) = (server.keep("shown.pem", shown), server.keep("key.pem", key));
+            words.extend([
+                format!("-s3.port.https={https}"),
+                format!("-s3.cert.file={shown}"),
+                format!("-s3.key.file={key}"),
+            ]);
+        }
         server.start(words, async |server| is_ready(master, server)).await;
-        Some(Self { server, master, filer })
+        Some(Self { server, master, filer, https })
     }
 
     pub fn server(&self) -> &Server {
@@ -72,6 +87,11 @@ impl Weed {
     /// What a realm's setting of it says.
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
+    }
+
+    /// The same of one with a certificate.
+    pub fn https(&self) -> String {
+        format!("https://127.0.0.1:{}", self.https)
     }
 
     /// How many objects are being made of parts in a bucket: each is a directory there.

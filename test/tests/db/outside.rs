@@ -103,6 +103,46 @@ fn a_wrong_password_is_denied_and_no_secret_is_anywhere() {
 }
 
 #[test]
+fn a_server_is_believed_by_its_certificate() {
+    story(async |machine| {
+        let (Some(certificate), Some(other)) = (Certificate::new(), Certificate::new()) else { return };
+        let postgres = Postgres::start_with(Some(&certificate)).await;
+        let mariadb = Mariadb::start_with(Some(&certificate)).await;
+        let tenant = machine.realm(REALM).await;
+        let engines = [postgres.map(Engine::Postgres), mariadb.map(Engine::Mariadb)];
+        for engine in engines.into_iter().flatten() {
+            engine.set(machine, "main", None).await;
+            // Without an authority it is not asked who it is.
+            let db = within("the database", Db::open(&tenant.sigma, "/db/main")).await.unwrap();
+            let secured = match engine {
+                Engine::Postgres(_) => "SELECT ssl::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+                _ => {
+                    "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'Ssl_version'"
+                }
+            };
+            let secured = async || {
+                let row = db.query(secured, values![]).await?.first().await?;
+                row.unwrap().at::<String>(0)
+            };
+            let how = eventually("the new setting", async || secured().await.ok()).await;
+            assert!(how == "true" || how.starts_with("TLS"), "{how}");
+            let scratch = tempfile::tempdir().unwrap();
+            for (certificate, believed) in [(&other, false), (&certificate, true), (&other, false)] {
+                let file = scratch.path().join("ca.pem");
+                std::fs::write(&file, &certificate.authority).unwrap();
+                machine.ok(&["realm", "set", REALM, &format!("db.main.ca=@{}", file.display())]).await;
+                eventually("the new authority", async || match secured().await {
+                    Ok(_) => believed.then_some(()),
+                    Err(error) => (!believed && error.message.contains("db.NAME.ca")).then_some(()),
+                })
+                .await;
+            }
+            machine.ok(&["realm", "set", REALM, "db.main.ca="]).await;
+        }
+    });
+}
+
+#[test]
 fn a_setting_that_is_wrong_is_said_to_who_asks() {
     on("sqlite", async |machine, tenant, _, _| {
         machine.ok(&["realm", "set", REALM, "db.main.url=postgres://host/shop"]).await;

@@ -55,6 +55,13 @@ const SERVERS: &[Server] = &[
         source: Source::Debian(&["chromium"], debian::chromium),
     },
     Server {
+        name: "OpenSSL",
+        variable: "SIGMA_TEST_OPENSSL",
+        place: "the program",
+        tests: "the stories of servers that are believed by their certificate",
+        source: Source::Debian(&["openssl"], debian::openssl),
+    },
+    Server {
         name: "SeaweedFS, an S3 server",
         variable: "SIGMA_TEST_WEED",
         place: "the program weed",
@@ -190,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_installed_says_why() {
-        let server = &SERVERS[5];
+        let server = &SERVERS[6];
         let failed = Err(anyhow::anyhow!("no PyPI"));
         assert_eq!(place(server, Path::new("/nowhere"), &Ok(()), &failed), Err("no PyPI".to_owned()));
         assert!(

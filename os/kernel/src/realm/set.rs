@@ -57,7 +57,7 @@ impl Tenant {
         let shown = settings.shown().map(|(name, key, value)| proto::Setting {
             limit: settings.limit(&name),
             used: used.get(&*name).copied(),
-            value: value.filter(|_| !key.is_secret()).unwrap_or_default().to_owned(),
+            value: value.map(|value| key.shown(value)).unwrap_or_default(),
             default: key.default.to_owned(),
             hidden: value.is_some() && key.is_secret(),
             key: name,

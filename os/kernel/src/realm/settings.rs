@@ -17,6 +17,9 @@ const MAX_LISTED: usize = 64;
 /// Bytes of a value.
 const MAX_VALUE: usize = 4096;
 
+/// Bytes of a value that is certificates.
+const MAX_CERTIFICATES: usize = 16 << 10;
+
 /// Settings of one realm.
 const MAX_SETTINGS: usize = 256;
 
@@ -42,7 +45,12 @@ enum Kind {
     Url(&'static [&'static str]),
     Text,
     Secret,
+    /// Certificates of authorities, as PEM.
+    Certificates,
 }
+
+/// How a certificate begins in a PEM file.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
 
 pub(crate) const PROCS: &str = "limit.procs";
 pub(crate) const MCPU: &str = "limit.mcpu";
@@ -53,7 +61,7 @@ const PORTS: &str = "publish.ports";
 const PRINCIPALS: &str = "spawn.principals";
 
 /// Every key that there is.
-const KEYS: [Key; 17] = [
+const KEYS: [Key; 19] = [
     Key { name: PROCS, kind: Kind::Number, default: "100000" },
     Key { name: MCPU, kind: Kind::Number, default: "all of the machine" },
     Key { name: MEMORY, kind: Kind::Bytes, default: "all of the machine" },
@@ -65,12 +73,14 @@ const KEYS: [Key; 17] = [
     Key { name: "s3.region", kind: Kind::Text, default: "us-east-1" },
     Key { name: "s3.access-key", kind: Kind::Text, default: "none" },
     Key { name: "s3.secret-key", kind: Kind::Secret, default: "none" },
+    Key { name: "s3.ca", kind: Kind::Certificates, default: "those that the machine trusts" },
     Key {
         name: "db.NAME.url",
         kind: Kind::Url(&["postgres", "postgresql", "mysql", "mariadb"]),
         default: "SQLite on the machine's disk",
     },
     Key { name: "db.NAME.password", kind: Kind::Secret, default: "none" },
+    Key { name: "db.NAME.ca", kind: Kind::Certificates, default: "the server is not asked who it is" },
     Key { name: "mongo.url", kind: Kind::Url(&["mongodb"]), default: "the machine's disk" },
     Key { name: "mongo.user", kind: Kind::Text, default: "none" },
     Key { name: "mongo.password", kind: Kind::Secret, default: "none" },
@@ -175,6 +185,18 @@ impl Key {
         matches!(self.kind, Kind::Secret)
     }
 
+    /// A value for people; of a secret nothing.
+    pub(crate) fn shown(&self, value: &str) -> String {
+        match self.kind {
+            Kind::Secret => String::new(),
+            Kind::Certificates => match value.matches(CERTIFICATE).count() {
+                1 => "1 certificate".to_owned(),
+                more => format!("{more} certificates"),
+            },
+            _ => value.to_owned(),
+        }
+    }
+
     /// Whether `name` is this key, or is it with a name where that has to be chosen.
     fn is(&self, name: &str) -> bool {
         match self.name.split_once(NAME) {
@@ -188,8 +210,11 @@ impl Key {
 
     fn check(&self, name: &str, value: &str) -> Result<()> {
         // A secret is not repeated, even where it is wrong.
-        let shown = if self.is_secret() { "…" } else { value };
+        let shown = if matches!(self.kind, Kind::Secret | Kind::Certificates) { "…" } else { value };
         let wrong = |why: String| Error::new(Code::Invalid, format!("{name}={shown}: {why}"));
+        if let Kind::Certificates = self.kind {
+            return certificates(value).map_err(wrong);
+        }
         if value.len() > MAX_VALUE || value.chars().any(char::is_control) {
             return Err(wrong(format!("at most {MAX_VALUE} bytes of one line of text")));
         }
@@ -204,7 +229,7 @@ impl Key {
                 .try_for_each(|item| Principal::parse(item).map(drop))
                 .map_err(|error| wrong(error.message)),
             Kind::Url(schemes) => url(value, schemes).map_err(wrong),
-            Kind::Text | Kind::Secret => Ok(()),
+            Kind::Text | Kind::Secret | Kind::Certificates => Ok(()),
         }
     }
 }
@@ -256,6 +281,17 @@ fn url(text: &str, schemes: &[&str]) -> std::result::Result<(), String> {
         return Err("a password is a setting of its own, so that it is shown to nobody".to_owned());
     }
     Ok(())
+}
+
+/// What the proxy will take for certificates, as far as that is seen from here: it tells what is wrong within one.
+fn certificates(text: &str) -> std::result::Result<(), String> {
+    let is_text = |byte: char| !byte.is_control() || matches!(byte, '\n' | '\r' | '\t');
+    match text.contains(CERTIFICATE) && text.chars().all(is_text) && text.len() <= MAX_CERTIFICATES {
+        true => Ok(()),
+        false => Err(format!(
+            "at most {MAX_CERTIFICATES} bytes of certificates as PEM are needed, {CERTIFICATE} and so on: name their file as @FILE"
+        )),
+    }
 }
 
 fn unknown(name: &str) -> Error {
@@ -343,6 +379,9 @@ mod tests {
             .map(|(name, ..)| name)
             .collect();
         assert_eq!(secret, ["db.main.password"]);
+        let trusted = settings.with([("db.main.ca".to_owned(), format!("{CERTIFICATE}\nx\n"))]).unwrap();
+        let (_, key, value) = trusted.shown().find(|(name, ..)| name == "db.main.ca").unwrap();
+        assert_eq!(key.shown(value.unwrap()), "1 certificate");
         assert!(settings.shown().any(|(name, _, value)| name == "mongo.url" && value.is_none()));
     }
 
@@ -359,6 +398,8 @@ mod tests {
             ("db.main.url", "postgres://me@host:x/shop", "no port"),
             ("db.a/b.url", "postgres://host/x", "there is no setting"),
             ("s3.secret-key", "a\nb", "s3.secret-key=…"),
+            ("s3.ca", "/etc/ssl/ca.pem", "name their file as @FILE"),
+            ("db.main.ca", "-----BEGIN CERTIFICATE-----\0", "PEM"),
         ] {
             let error = set(key, value).unwrap_err();
             assert!(error.code == Code::Invalid && error.message.contains(word), "{key}={value}: {error}");

@@ -95,6 +95,10 @@ pub(super) fn chromium() -> Option<PathBuf> {
     folder_on_path("chromium").map(|folder| folder.join("chromium"))
 }
 
+pub(super) fn openssl() -> Option<PathBuf> {
+    folder_on_path("openssl").map(|folder| folder.join("openssl"))
+}
+
 fn folder_on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).find(|folder| folder.join(program).exists())
