@@ -3,10 +3,9 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
-use sigma_test::echo::{EchoClient, Text};
-use sigma_test::{Machine, Tenant, story, within};
-use sigmaos::{Cause, Pid, Status};
-use std::time::{Duration, Instant};
+use sigma_test::{Machine, Neighbour, story};
+use sigmaos::{Cause, Status};
+use std::time::Duration;
 
 /// Calls and starts of the neighbour while each flood is on.
 const CALLS: usize = 300;
@@ -24,48 +23,19 @@ const MAX_DESCRIPTORS: usize = 1000;
 /// What is kept of each stream: its first 64 KiB and its last 256.
 const MAX_OUTPUT: usize = (64 + 256) << 10;
 
-struct Neighbour {
-    tenant: Tenant,
-    server: Pid,
-    echo: EchoClient,
-}
-
-impl Neighbour {
-    async fn moves_in(machine: &Machine) -> Self {
-        let tenant = machine.realm("neighbour").await;
-        tenant.upload("noop").await;
-        let server = tenant.spawn_lc(200, "echo serve /echo").await;
-        tenant.wait_start(server).await.unwrap();
-        let echo = within("a device", tenant.sigma.client("/echo/rpc")).await.unwrap();
-        Self { tenant, server, echo }
-    }
-
-    /// Goes about its work, and holds how long that takes.
-    async fn is_served(&self, meanwhile: &str) {
-        let (mut calls, mut starts) = (Vec::new(), Vec::new());
-        for round in 0..CALLS {
-            let begun = Instant::now();
-            let answer = within("the neighbour's answer", self.echo.say(Text { text: "well".into() })).await;
-            calls.push(begun.elapsed());
-            assert_eq!(answer.unwrap().text, "well");
-            if round % (CALLS / STARTS) == 0 {
-                let begun = Instant::now();
-                let pid = self.tenant.spawn_lc(100, "noop").await;
-                self.tenant.wait_start(pid).await.unwrap();
-                starts.push(begun.elapsed());
-                assert!(self.tenant.wait_exit(pid).await.is_ok());
-            }
+/// The neighbour goes about its work, and how long that takes is held.
+async fn is_served(neighbour: &Neighbour, meanwhile: &str) {
+    let (mut calls, mut starts) = (Vec::new(), Vec::new());
+    for round in 0..CALLS {
+        calls.push(neighbour.is_well().await);
+        if round % (CALLS / STARTS) == 0 {
+            starts.push(neighbour.starts().await);
         }
-        let (call, start) = (p99(calls), p99(starts));
-        println!("{meanwhile}: p99 of a call {call:?}, of a start {start:?}");
-        assert!(call <= CALL_P99, "{meanwhile}: the neighbour's calls take {call:?}");
-        assert!(start <= START_P99, "{meanwhile}: the neighbour's starts take {start:?}");
     }
-
-    async fn moves_out(self) {
-        self.tenant.kill(self.server).await;
-        assert!(self.tenant.wait_exit(self.server).await.is_ok());
-    }
+    let (call, start) = (p99(calls), p99(starts));
+    println!("{meanwhile}: p99 of a call {call:?}, of a start {start:?}");
+    assert!(call <= CALL_P99, "{meanwhile}: the neighbour's calls take {call:?}");
+    assert!(start <= START_P99, "{meanwhile}: the neighbour's starts take {start:?}");
 }
 
 fn p99(mut times: Vec<Duration>) -> Duration {
@@ -84,7 +54,7 @@ async fn flood(machine: &Machine, what: &str) -> (String, Status) {
     let neighbour = Neighbour::moves_in(machine).await;
     let tenant = machine.realm("hostile").await;
     let pid = tenant.start(&format!("flood {what}")).await;
-    neighbour.is_served(what).await;
+    is_served(&neighbour, what).await;
     let status = tenant.wait_exit(pid).await;
     neighbour.moves_out().await;
     (tenant.stdout(pid).await, status)
@@ -168,7 +138,7 @@ fn a_flood_of_output_is_kept_in_part_only() {
         let neighbour = Neighbour::moves_in(machine).await;
         let tenant = machine.realm("hostile").await;
         let pid = tenant.start("flood output").await;
-        neighbour.is_served("output").await;
+        is_served(&neighbour, "output").await;
         tenant.kill(pid).await;
         assert!(!tenant.wait_exit(pid).await.is_ok());
         let kept = tenant.stdout(pid).await.len();

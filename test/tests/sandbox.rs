@@ -6,39 +6,11 @@
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 use sigma_abi::frame::{Frame, Kind};
 use sigma_abi::layer::Layer;
-use sigma_test::echo::{EchoClient, Text};
-use sigma_test::{Machine, Tenant, host, story, story_with, within};
-use sigmaos::{Pid, Status, proto, wire};
+use sigma_test::{Machine, Neighbour, host, story, story_with};
+use sigmaos::{Status, proto, wire};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
-
-/// A neighbour in another realm, who must not feel any of it.
-struct Neighbour {
-    tenant: Tenant,
-    server: Pid,
-    echo: EchoClient,
-}
-
-impl Neighbour {
-    async fn moves_in(machine: &Machine) -> Self {
-        let tenant = machine.realm("neighbour").await;
-        let server = tenant.start("echo serve /echo").await;
-        let echo = within("a device", tenant.sigma.client("/echo/rpc")).await.unwrap();
-        Self { tenant, server, echo }
-    }
-
-    async fn is_well(&self) {
-        let answer = within("the neighbour's answer", self.echo.say(Text { text: "well".into() })).await;
-        assert_eq!(answer.unwrap().text, "well");
-    }
-
-    async fn moves_out(self) {
-        self.is_well().await;
-        self.tenant.kill(self.server).await;
-        assert!(self.tenant.wait_exit(self.server).await.is_ok());
-    }
-}
 
 #[test]
 fn a_hostile_proc_is_refused_everything_while_its_neighbour_is_served() {
