@@ -162,12 +162,17 @@ fn what_the_kernel_does_for_a_realm_counts_towards_that_realm() {
                 .await;
             }
         };
-        // Without LC procs that wait for it, it gives way to those of others.
-        served_as("be").await;
-        let pid = tenant.spawn_lc(100, "actor start wait-kill").await;
+        // A tool is no BE work.
         served_as("lc").await;
-        end(&tenant, pid).await;
+        // Where BE procs alone wait for it, it gives way to the LC procs of others.
+        let be = tenant.start("actor start wait-kill").await;
         served_as("be").await;
+        let lc = tenant.spawn_lc(100, "actor start wait-kill").await;
+        served_as("lc").await;
+        end(&tenant, lc).await;
+        served_as("be").await;
+        end(&tenant, be).await;
+        served_as("lc").await;
     });
 }
 

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! sigmaos-<machine>/lc/<realm>/<slot>    equal weights a realm; procs weighted by mcpu, of which each has some
-//!                  /lc/<realm>/kernel    its named and proxies, weighted as one core, while it has LC procs
+//!                  /lc/<realm>/kernel    its named and proxies, weighted as one core
 //! sigmaos-<machine>-be/<realm>/<slot>    cpu.idle; equal weights a realm
-//!                     /<realm>/kernel    its named and proxies, while it has none
+//!                     /<realm>/kernel    its named and proxies, while it has BE procs and no others
 //! ```
 //!
 //! What the kernel does for a realm counts towards that realm: a realm that keeps its named busy takes CPU from its own
-//! procs, and no more than an even share from other realms. It is not idle while LC procs may wait for it: `crate::rank`
+//! procs, and no more than an even share from other realms. It is idle while BE procs alone may wait for it: `crate::rank`
 //! says when, and [`Cgroups::rank`] moves it.
 //!
 //! The two tops weigh as any other group of the machine, but that of BE is idle: beside LC work, sigmad, tools, and whatever

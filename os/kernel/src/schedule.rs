@@ -21,6 +21,8 @@ pub(crate) struct Scheduler {
     pub(crate) filling: Notify,
     /// A realm has LC procs, or has none any more.
     pub(crate) lc_realms: Notify,
+    /// The same of BE procs.
+    pub(crate) be_realms: Notify,
 }
 
 impl Scheduler {
@@ -33,6 +35,7 @@ impl Scheduler {
             serving: Notify::new(),
             filling: Notify::new(),
             lc_realms: Notify::new(),
+            be_realms: Notify::new(),
         }
     }
 
@@ -45,11 +48,14 @@ impl Scheduler {
     fn handle(&self, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         let mut policy = self.lock();
-        let with_lc = policy.realms_with_lc().len();
+        let (with_lc, with_be) = (policy.realms_with_lc().len(), policy.realms_with_be().len());
         policy.handle(event, &mut actions);
         // One event is of one realm at most: it changes the number where it changes the set.
         if policy.realms_with_lc().len() != with_lc {
             self.lc_realms.notify_one();
+        }
+        if policy.realms_with_be().len() != with_be {
+            self.be_realms.notify_one();
         }
         let load = policy.load();
         if load.be_queued > 0 {
@@ -74,9 +80,10 @@ impl Scheduler {
         (policy.why(pid).unwrap_or_default(), policy.served(pid).unwrap_or_default())
     }
 
-    /// The realms that have LC procs here.
-    pub(crate) fn realms_with_lc(&self) -> BTreeSet<Realm> {
-        self.lock().realms_with_lc().clone()
+    /// The realms that have LC procs here, and those that have BE procs.
+    pub(crate) fn realms_with(&self) -> [BTreeSet<Realm>; 2] {
+        let policy = self.lock();
+        [policy.realms_with_lc(), policy.realms_with_be()].map(BTreeSet::clone)
     }
 
     /// The LC procs that run.

@@ -96,6 +96,11 @@ impl Policy {
         self.accounts.with_lc()
     }
 
+    /// The realms that have BE procs here, queued or running: what the kernel does for those that have no other is BE work.
+    pub fn realms_with_be(&self) -> &BTreeSet<Realm> {
+        self.accounts.with_be()
+    }
+
     fn enqueue(&mut self, pid: Pid, realm: Realm, class: Class, memory_bytes: u64) {
         let need = Need::of(class, memory_bytes);
         let slot = self.accounts.enter(realm, class);

@@ -60,6 +60,10 @@ impl Account {
         }
     }
 
+    fn count(&mut self, class: Class) -> &mut usize {
+        if class.is_lc() { &mut self.lc } else { &mut self.be }
+    }
+
     /// Queued and running procs.
     pub(crate) fn procs(&self) -> u64 {
         (self.lc + self.be) as u64
@@ -79,6 +83,7 @@ pub(crate) struct Accounts {
     /// Of realms that have some, also of those that have no procs here.
     limits: BTreeMap<Realm, RealmLimits>,
     with_lc: BTreeSet<Realm>,
+    with_be: BTreeSet<Realm>,
 }
 
 impl Accounts {
@@ -90,6 +95,11 @@ impl Accounts {
     /// Realms that have LC procs here.
     pub(crate) fn with_lc(&self) -> &BTreeSet<Realm> {
         &self.with_lc
+    }
+
+    /// Realms that have BE procs here.
+    pub(crate) fn with_be(&self) -> &BTreeSet<Realm> {
+        &self.with_be
     }
 
     pub(crate) fn slot(&self, realm: &Realm) -> Option<Slot> {
@@ -130,14 +140,11 @@ impl Accounts {
     pub(crate) fn enter(&mut self, realm: Realm, class: Class) -> Slot {
         let slot = self.slot(&realm).unwrap_or_else(|| self.open(realm));
         let account = self.get_mut(slot);
-        if class.is_lc() {
-            account.lc += 1;
-            if account.lc == 1 {
-                let realm = account.realm.clone();
-                self.with_lc.insert(realm);
-            }
-        } else {
-            account.be += 1;
+        let count = account.count(class);
+        *count += 1;
+        if *count == 1 {
+            let realm = account.realm.clone();
+            self.with(class).insert(realm);
         }
         slot
     }
@@ -145,14 +152,11 @@ impl Accounts {
     /// Counts one proc less, and forgets a realm without any.
     pub(crate) fn leave(&mut self, slot: Slot, class: Class) {
         let account = self.get_mut(slot);
-        if class.is_lc() {
-            account.lc -= 1;
-            if account.lc == 0 {
-                let realm = account.realm.clone();
-                self.with_lc.remove(&realm);
-            }
-        } else {
-            account.be -= 1;
+        let count = account.count(class);
+        *count -= 1;
+        if *count == 0 {
+            let realm = account.realm.clone();
+            self.with(class).remove(&realm);
         }
         let account = self.get(slot);
         if account.lc + account.be == 0 {
@@ -161,6 +165,10 @@ impl Accounts {
             self.accounts[slot] = None;
             self.free.push(slot);
         }
+    }
+
+    fn with(&mut self, class: Class) -> &mut BTreeSet<Realm> {
+        if class.is_lc() { &mut self.with_lc } else { &mut self.with_be }
     }
 
     fn open(&mut self, realm: Realm) -> Slot {
