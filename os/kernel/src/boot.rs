@@ -53,7 +53,8 @@ async fn serve(options: &Options, state: State, log: File) -> Result<()> {
     let input = options.ends_with_input.then(input).transpose()?;
     let capacity = Capacity::measure(state.machine);
     let wanted = !options.insecure_without.contains(&Layer::Cgroup);
-    let cgroups = Cgroups::find(state.machine, Path::new(CGROUP_ROOT), wanted, options.sched_idle);
+    let (idle, cores) = (options.sched_idle, capacity.cores);
+    let cgroups = Cgroups::find(state.machine, Path::new(CGROUP_ROOT), wanted, idle, cores);
     tracing::info!(machine = %state.machine, epoch = state.epoch, cgroups = cgroups.describe(), "booting");
     let listener = listen::bind(&state.dir)?;
     let kernel = Kernel::new(Parts {

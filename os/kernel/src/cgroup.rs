@@ -11,8 +11,8 @@
 //! procs, and no more than an even share from other realms. It is idle while BE procs alone may wait for it: `crate::rank`
 //! says when, and [`Cgroups::rank`] moves it.
 //!
-//! The two tops weigh as any other group of the machine, but that of BE is idle: beside LC work, sigmad, tools, and whatever
-//! else runs. With `--sched-idle=off`, for experiments, it is not, and the two weigh the same.
+//! The two tops weigh on each core what an ordinary process does there: the weight of a group is parted among the cores on which it has work.
+//! But that of BE is idle: beside LC work, sigmad, tools, and whatever else runs. With `--sched-idle=off`, for experiments, it is not, and the two weigh the same.
 //!
 //! An LC proc that uses more than it reserved is moved below `be` for a while, and back: [`Cgroups::serve`].
 //!
@@ -92,12 +92,12 @@ pub(crate) struct Memory {
 
 impl Cgroups {
     /// Finds what this machine offers and removes what an earlier kernel of the same machine left.
-    pub(crate) fn find(machine: MachineId, root: &Path, wanted: bool, idle: bool) -> Self {
+    pub(crate) fn find(machine: MachineId, root: &Path, wanted: bool, idle: bool, cores: u32) -> Self {
         let name = format!("sigmaos-{machine}");
         let version = if wanted {
-            v2::Tree::open(root, &name, idle)
+            v2::Tree::open(root, &name, idle, cores)
                 .map(Version::V2)
-                .or_else(|_| v1::Hierarchies::open(root, &name, idle).map(Version::V1))
+                .or_else(|_| v1::Hierarchies::open(root, &name, idle, cores).map(Version::V1))
                 .unwrap_or_else(|error| Version::Absent(error.to_string()))
         } else {
             Version::Absent("switched off by --insecure-without=cgroup".to_owned())

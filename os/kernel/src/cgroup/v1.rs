@@ -22,7 +22,7 @@ pub(super) struct Hierarchies {
 }
 
 impl Hierarchies {
-    pub(super) fn open(root: &Path, name: &str, idle: bool) -> io::Result<Self> {
+    pub(super) fn open(root: &Path, name: &str, idle: bool, cores: u32) -> io::Result<Self> {
         let at = |controller: &str| {
             let hierarchy = root.join(controller);
             if !hierarchy.join("cgroup.procs").exists() {
@@ -36,6 +36,9 @@ impl Hierarchies {
         for top in this.all() {
             top.all().into_iter().try_for_each(tree::make)?;
             tree::make(&top.join("lc"))?;
+        }
+        for top in this.cpu.all() {
+            tree::write(top, "cpu.shares", shares(cores.saturating_mul(1000)))?;
         }
         if !idle {
             return Ok(this);

@@ -19,7 +19,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn open(root: &Path, name: &str, idle: bool) -> io::Result<Self> {
+    pub(super) fn open(root: &Path, name: &str, idle: bool, cores: u32) -> io::Result<Self> {
         let offered = fs::read_to_string(root.join("cgroup.controllers"))?;
         let missing = ["cpu", "memory", "pids"]
             .into_iter()
@@ -34,6 +34,9 @@ impl Tree {
         for group in [main, this.top.join("lc"), best_effort] {
             tree::make(&group)?;
             tree::write(&group, "cgroup.subtree_control", CONTROLLERS)?;
+        }
+        for top in this.top.all() {
+            tree::write(top, "cpu.weight", weight(cores.saturating_mul(1000)))?;
         }
         if idle {
             tree::write(&this.top.join("be"), "cpu.idle", 1)?;
@@ -172,7 +175,7 @@ mod tests {
     fn fake() -> (tempfile::TempDir, Tree) {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu io memory pids\n").unwrap();
-        let tree = Tree::open(dir.path(), "sigmaos-test", true).unwrap();
+        let tree = Tree::open(dir.path(), "sigmaos-test", true, 4).unwrap();
         (dir, tree)
     }
 
@@ -188,8 +191,12 @@ mod tests {
     #[test]
     fn without_idle_both_classes_weigh_the_same() {
         let (dir, _) = fake();
-        Tree::open(dir.path(), "sigmaos-plain", false).unwrap();
+        Tree::open(dir.path(), "sigmaos-plain", false, 4).unwrap();
         assert!(!dir.path().join("sigmaos-plain-be/cpu.idle").exists());
+        for top in ["sigmaos-plain", "sigmaos-plain-be"] {
+            let weight = fs::read_to_string(dir.path().join(top).join("cpu.weight")).unwrap();
+            assert_eq!(weight, "400", "on each of four cores what a process weighs");
+        }
     }
 
     #[test]
@@ -277,6 +284,6 @@ mod tests {
     fn a_tree_without_a_controller_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("cgroup.controllers"), "hugetlb\n").unwrap();
-        assert_eq!(Tree::open(dir.path(), "x", true).unwrap_err().to_string(), "no cpu controller");
+        assert_eq!(Tree::open(dir.path(), "x", true, 4).unwrap_err().to_string(), "no cpu controller");
     }
 }
