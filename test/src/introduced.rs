@@ -3,8 +3,8 @@
 use sigmaos::rpc::Device;
 use sigmaos::serve::Services;
 use sigmaos::wire::{Connection, Session, hello, read_hello};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use tokio::net::UnixStream;
 
 /// A client at the other end of a socket pair from `session`.
 pub fn introduced(session: Arc<dyn Session>) -> Device {
@@ -16,7 +16,8 @@ pub fn introduced(session: Arc<dyn Session>) -> Device {
             read_hello(frame)?;
             Ok(session)
         }),
-    );
+    )
+    .expect("a socket");
     // In SigmaOS it is the kernel that greets both sides.
     serving.send(hello(None), Vec::new()).expect("a connection that is new");
     tokio::spawn(async move {
@@ -24,7 +25,7 @@ pub fn introduced(session: Arc<dyn Session>) -> Device {
         drop(serving);
     });
     let nothing = || Arc::new(Services::new(Arc::default(), Vec::new())) as Arc<dyn Session>;
-    let (calling, driver) = Connection::new(ours, false, Box::new(move |_| Ok(nothing())));
+    let (calling, driver) = Connection::new(ours, false, Box::new(move |_| Ok(nothing()))).expect("a socket");
     tokio::spawn(driver);
     calling.send(hello(None), Vec::new()).expect("a connection that is new");
     Device::new(calling)

@@ -35,12 +35,9 @@ async fn dial(sigma: &Sigma, path: &str) -> OwnedFd {
 }
 
 fn connect(socket: OwnedFd) -> rpc::Device {
-    let socket = std::os::unix::net::UnixStream::from(socket);
-    socket.set_nonblocking(true).expect("a socket");
-    let socket = tokio::net::UnixStream::from_std(socket).expect("a runtime");
     let nothing: Arc<dyn Session> = Arc::new(Services::new(Arc::default(), Vec::new()));
     let greeter = Box::new(move |frame: &sigma_abi::frame::Frame| read_hello(frame).map(|_| nothing));
-    let (connection, driver) = Connection::new(socket, false, greeter);
+    let (connection, driver) = Connection::new(socket, false, greeter).expect("a socket");
     // The driver ends with the last handle of its connection.
     tokio::spawn(driver);
     rpc::Device::new(connection)

@@ -124,16 +124,14 @@ fn serve_here(
 ) -> Result<OwnedFd> {
     let session = server.accept(Arc::clone(caller));
     let (callers, servers) = pair(caller)?;
-    let servers = UnixStream::from(servers);
-    servers.set_nonblocking(true).map_err(broken)?;
     let (connection, driver) = Connection::new(
-        tokio::net::UnixStream::from_std(servers).map_err(broken)?,
+        servers,
         false,
         Box::new(move |frame| {
             read_hello(frame)?;
             Ok(session)
         }),
-    );
+    )?;
     // The task ends when the caller closes its end, or is gone.
     tokio::spawn(async move {
         let reason = driver.await;

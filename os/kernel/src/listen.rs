@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::geteuid;
 use sigmaos::local::{DESCRIPTORS_NAME, open_state, socket_path};
+use sigmaos::wire::{Connection, Driver};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -41,13 +42,13 @@ pub(crate) async fn serve(kernel: Arc<Kernel>, listener: UnixListener) {
     loop {
         tokio::select! {
             accepted = listener.accept(), if tools.len() < MAX_TOOLS => match accepted {
-                Ok((socket, _)) if may_operate(&socket) => {
-                    let (connection, driver) = session::operator(&kernel, socket);
-                    tools.spawn(async move {
+                Ok((socket, _)) if may_operate(&socket) => match serve_one(&kernel, socket) {
+                    Ok((connection, driver)) => drop(tools.spawn(async move {
                         driver.await;
                         drop(connection);
-                    });
-                }
+                    })),
+                    Err(error) => tracing::warn!(%error, "cannot serve a tool"),
+                },
                 Ok(_) => tracing::warn!("somebody who may not operate this kernel was turned away"),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a tool");
@@ -57,6 +58,10 @@ pub(crate) async fn serve(kernel: Arc<Kernel>, listener: UnixListener) {
             Some(_) = tools.join_next() => {}
         }
     }
+}
+
+fn serve_one(kernel: &Arc<Kernel>, socket: UnixStream) -> std::io::Result<(Connection, Driver)> {
+    session::operator(kernel, socket.into_std()?.into()).map_err(std::io::Error::other)
 }
 
 /// Only root and the user who runs the kernel operate it.

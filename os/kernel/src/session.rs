@@ -15,9 +15,9 @@ use sigmaos::serve::Services;
 use sigmaos::stub::{AdminServer, ElectionsServer, LinkServer, ProcServer, RoomServer};
 use sigmaos::wire::{Connection, Driver, Session, hello, read_hello};
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 /// The other side of a connection to the kernel.
@@ -92,7 +92,7 @@ pub(crate) struct Owner {
 }
 
 /// The door of a launcher, which becomes the door of a proc.
-pub(crate) fn door(kernel: &Arc<Kernel>, socket: UnixStream) -> (Arc<Owner>, Driver) {
+pub(crate) fn door(kernel: &Arc<Kernel>, socket: OwnedFd) -> Result<(Arc<Owner>, Driver)> {
     let owner = Arc::new(Owner::default());
     let (kernel, behind) = (Arc::clone(kernel), Arc::clone(&owner));
     let (connection, driver) = Connection::new(
@@ -121,14 +121,14 @@ pub(crate) fn door(kernel: &Arc<Kernel>, socket: UnixStream) -> (Arc<Owner>, Dri
             };
             Ok(client_session(&kernel, &client, false))
         }),
-    );
+    )?;
     // The place is new, so it is free.
     let _ = owner.connection.set(connection);
-    (owner, driver)
+    Ok((owner, driver))
 }
 
 /// A tool on this machine, on the local socket, with the rights of the operator.
-pub(crate) fn operator(kernel: &Arc<Kernel>, socket: UnixStream) -> (Connection, Driver) {
+pub(crate) fn operator(kernel: &Arc<Kernel>, socket: OwnedFd) -> Result<(Connection, Driver)> {
     let kernel = Arc::clone(kernel);
     let place = Arc::new(OnceLock::<Connection>::new());
     let mine = Arc::clone(&place);
@@ -155,9 +155,9 @@ pub(crate) fn operator(kernel: &Arc<Kernel>, socket: UnixStream) -> (Connection,
             let client = Client { realm, proc: None, caller, followed: Arc::default(), _life: tool };
             Ok(client_session(&kernel, &client, true))
         }),
-    );
+    )?;
     let _ = place.set(connection.clone());
-    (connection, driver)
+    Ok((connection, driver))
 }
 
 /// The kernel, or an operator, as servers see them.
@@ -186,10 +186,10 @@ fn client_session(kernel: &Arc<Kernel>, client: &Client, operator: bool) -> Arc<
 
 /// The door of a kernel process, which says when it serves.
 pub(crate) fn kernel_process(
-    socket: UnixStream,
+    socket: OwnedFd,
     up: watch::Sender<Life>,
     desk: Option<Desk>,
-) -> (Arc<OnceLock<Connection>>, Driver) {
+) -> Result<(Arc<OnceLock<Connection>>, Driver)> {
     let place = Arc::new(OnceLock::<Connection>::new());
     let mine = Arc::clone(&place);
     let (connection, driver) = Connection::new(
@@ -206,11 +206,11 @@ pub(crate) fn kernel_process(
             }
             Ok(Arc::new(Services::new(Arc::default(), services)) as Arc<dyn Session>)
         }),
-    );
+    )?;
     let _ = place.set(connection.clone());
     // A kernel process is told nothing about itself but that the versions agree.
     let _ = connection.send(hello(None), Vec::new());
-    (place, driver)
+    Ok((place, driver))
 }
 
 struct KernelProcess {
@@ -240,7 +240,7 @@ impl Session for Nobody {
         sigmaos::rpc::unknown_method(&call)
     }
 
-    fn notice(&self, _: Frame, _: Vec<std::os::fd::OwnedFd>) -> Result<()> {
+    fn notice(&self, _: Frame, _: Vec<OwnedFd>) -> Result<()> {
         Ok(())
     }
 }

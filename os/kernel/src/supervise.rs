@@ -19,11 +19,11 @@ use sigmaos::wire::Connection;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -250,10 +250,9 @@ async fn live(
     end: &mut watch::Receiver<bool>,
 ) -> std::io::Result<std::process::ExitStatus> {
     let (ours, theirs) = UnixStream::pair()?;
-    let theirs = OwnedFd::from(theirs.into_std()?);
-    rustix::io::ioctl_fionbio(&theirs, false)?;
-    let mut child = program.execute(theirs)?;
-    let (connection, driver) = session::kernel_process(ours, up.clone(), program.desk.clone());
+    let mut child = program.execute(theirs.into())?;
+    let served = session::kernel_process(ours.into(), up.clone(), program.desk.clone());
+    let (connection, driver) = served.map_err(std::io::Error::other)?;
     let mut driver = std::pin::pin!(driver);
     tokio::select! {
         status = child.wait() => {

@@ -28,7 +28,6 @@ fn run() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
         let sigma = Sigma::from_door()?;
-        sigma.reached().await;
         // A library that finds a file damaged may give up altogether; the kernel then hears why all the same.
         let (door, options) = (sigma.clone(), Arc::new(options));
         let opening = Arc::clone(&options);

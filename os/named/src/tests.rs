@@ -12,8 +12,8 @@ use sigmaos::rpc::Device;
 use sigmaos::serve::{Accept, Services};
 use sigmaos::wire::{Connection, Session, hello, read_hello};
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use tokio::net::UnixStream;
 
 /// A client, as the kernel would describe it.
 fn caller(number: u64) -> proto::Caller {
@@ -28,30 +28,27 @@ fn caller(number: u64) -> proto::Caller {
 
 /// A connection on which the server has been told who calls.
 fn dial(server: &Server, number: u64) -> UnixStream {
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let (ours, theirs) = UnixStream::pair().unwrap();
     // Each end finds the greeting of the other one, which the kernel has written.
     (&ours).write_all(&hello(Some(caller(number))).encode()).unwrap();
     (&theirs).write_all(&hello(None).encode()).unwrap();
-    for end in [&ours, &theirs] {
-        end.set_nonblocking(true).unwrap();
-    }
     let server = server.clone();
     let greeter = Box::new(move |frame: &sigma_abi::frame::Frame| {
         Ok(server.accept(Arc::new(read_hello(frame)?.caller.unwrap())))
     });
-    let (connection, driver) = Connection::new(UnixStream::from_std(theirs).unwrap(), false, greeter);
+    let (connection, driver) = Connection::new(theirs, false, greeter).unwrap();
     tokio::spawn(async move {
         driver.await;
         drop(connection);
     });
-    UnixStream::from_std(ours).unwrap()
+    ours
 }
 
 /// A client of the server.
 fn client(server: &Server, number: u64) -> Device {
     let nobody: Arc<dyn Session> = Arc::new(Services::new(Arc::default(), Vec::new()));
     let greeter = Box::new(move |frame: &sigma_abi::frame::Frame| read_hello(frame).map(|_| nobody));
-    let (connection, driver) = Connection::new(dial(server, number), false, greeter);
+    let (connection, driver) = Connection::new(dial(server, number), false, greeter).unwrap();
     tokio::spawn(driver);
     Device::new(connection)
 }

@@ -1,14 +1,20 @@
 //! The door: the one descriptor that a proc is born with, and the mark that says that it knows what to do with it.
 //!
-//! This is the one module outside os/jail with `unsafe`: it takes a descriptor that the process inherited, and tells the
-//! system where descriptors may not travel: over sockets, and into programs that are executed.
+//! This is the one module outside os/jail with `unsafe`: it takes a descriptor that the process inherited, tells the
+//! system where descriptors may not travel: over sockets, and into programs that are executed, and does for the sockets that came by the door
+//! what no library does safely.
 
 #![allow(unsafe_code)]
 
+use bytes::BytesMut;
 use rustix::fs::{FileType, fstat};
 use sigma_abi::limits::DOOR_FD;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// The name and type of the ELF note by which the kernel knows a program that links this SDK.
 pub const NOTE_NAME: &[u8; 8] = b"SigmaOS\0";
@@ -55,6 +61,27 @@ pub fn present() -> bool {
     fstat(door).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
+/// Has the runtime tell of what a descriptor is ready for, of that and of nothing else.
+///
+/// # Errors
+/// Where the system has no memory for that.
+pub(crate) fn watch(fd: Arc<OwnedFd>, interest: Interest) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: the descriptor stays open, and the same, for as long as its owner is held here.
+    Ok(unsafe { AsyncFd::register_with_interest(fd, interest) }?)
+}
+
+/// Reads once into the room that `buffer` has behind its bytes.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn read(socket: &impl AsFd, buffer: &mut BytesMut) -> io::Result<usize> {
+    let (bytes, _) = rustix::io::read(socket, buffer.spare_capacity_mut())?;
+    let count = bytes.len();
+    // SAFETY: so many bytes behind those that were there have just been written.
+    unsafe { buffer.set_len(buffer.len() + count) };
+    Ok(count)
+}
+
 /// Bytes that the peer of a unix socket was sent and has not read, with what the system needs to keep them; 0 where it does
 /// not say.
 pub fn unread(socket: &impl AsFd) -> usize {
@@ -86,7 +113,7 @@ pub fn refuse_descriptors(socket: &impl AsFd) {
 ///
 /// # Errors
 /// Those of the system, which has this since Linux 5.11.
-pub fn pass_nothing_on() -> std::io::Result<()> {
+pub fn pass_nothing_on() -> io::Result<()> {
     const FIRST: libc::c_uint = 3;
     // SAFETY: the call takes numbers only, and with this flag it closes nothing: each descriptor stays open in this process.
     let result = unsafe {
@@ -97,5 +124,5 @@ pub fn pass_nothing_on() -> std::io::Result<()> {
             libc::CLOSE_RANGE_CLOEXEC as libc::c_uint,
         )
     };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

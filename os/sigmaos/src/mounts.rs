@@ -1,7 +1,6 @@
 //! From a path to the server behind it: connections by mount, dialled at first use and kept.
 
 use crate::rpc::Device;
-use crate::sigma::stream;
 use crate::stub::LinkClient;
 use crate::wire::{BusyPoll, Connection, Session, read_hello};
 use crate::{Code, Error, Path, Result, proto};
@@ -220,14 +219,14 @@ async fn dial(link: LinkClient, mount: Path, busy: BusyPoll) -> Result<Device> {
     let missing = || Error::new(Code::Internal, format!("dial {mount}: the kernel sent no connection"));
     let socket = reply.fds.into_iter().next().ok_or_else(missing)?;
     let (connection, driver) = Connection::polling(
-        stream(socket)?,
+        socket,
         false,
         Box::new(|frame| {
             read_hello(frame)?;
             Ok(Arc::new(Silent) as Arc<dyn Session>)
         }),
         busy,
-    );
+    )?;
     // The driver ends with the last handle of its connection.
     tokio::spawn(driver);
     Ok(Device::new(connection))

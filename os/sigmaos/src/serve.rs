@@ -4,7 +4,7 @@ mod bounds;
 
 use crate::published::Arrivals;
 use crate::rpc::{Answer, Call, Service};
-use crate::sigma::{Sigma, stream};
+use crate::sigma::Sigma;
 use crate::wire::{BusyPoll, Connection, Greeter, Session, read_hello};
 use crate::{Code, Error, Path, Result, proto, rpc};
 use bounds::{Bounded, Places};
@@ -218,14 +218,14 @@ impl Doorkeeper {
             return refuse(socket, mount, self.connections.all());
         };
         let (connection, driver) = Connection::polling(
-            stream(socket)?,
+            socket,
             false,
             Box::new(move |frame| {
                 let caller = read_hello(frame)?.caller.unwrap_or_default();
                 Ok(Arc::new(Bounded { session: server.accept(Arc::new(caller)), in_flight }))
             }),
             self.busy.clone(),
-        );
+        )?;
         // The task ends with its connection, which the caller or the end of this process closes.
         tokio::spawn(async move {
             driver.await;

@@ -13,7 +13,6 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixStream;
 
 /// A client of a realm. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -64,7 +63,7 @@ impl Sigma {
 
     fn over(socket: OwnedFd) -> Result<(Self, Connection)> {
         let keeper = Arc::new(Doorkeeper::default());
-        let (connection, driver) = Connection::new(stream(socket)?, true, Doorkeeper::greeter(&keeper));
+        let (connection, driver) = Connection::new(socket, true, Doorkeeper::greeter(&keeper))?;
         // The driver ends with the last handle of its connection.
         tokio::spawn(driver);
         // A proc may wait for as long as its kernel lives; each call that should not sets its own deadline.
@@ -111,12 +110,7 @@ impl Sigma {
         self.inner.keeper.me().await
     }
 
-    /// Waits until the kernel can be told something at once.
-    pub async fn reached(&self) {
-        self.inner.door.connection().writable().await;
-    }
-
-    /// Tells the kernel why this kernel process cannot serve, as the last thing that it says; after [`Sigma::reached`].
+    /// Tells the kernel why this kernel process cannot serve, as the last thing that it says.
     pub fn fail(&self, error: &Error) {
         // A kernel that has gone needs no reason. It is written at once: nothing else is on its way this early.
         let bye = Frame::new(Kind::Bye, 0, "", &proto::Failure::from(error.clone()));
@@ -192,12 +186,4 @@ impl Sigma {
     pub async fn serve_rpc(&self, path: &str, service: impl Service) -> Result<()> {
         self.mount(path, crate::Export::new().device("rpc", service)?).await
     }
-}
-
-/// A descriptor as a socket of the runtime.
-pub(crate) fn stream(socket: OwnedFd) -> Result<UnixStream> {
-    let broken = |error: std::io::Error| Error::new(Code::Internal, format!("cannot use a socket: {error}"));
-    let socket = std::os::unix::net::UnixStream::from(socket);
-    socket.set_nonblocking(true).map_err(broken)?;
-    UnixStream::from_std(socket).map_err(broken)
 }

@@ -92,7 +92,6 @@ fn run<P: Proxy>() -> anyhow::Result<()> {
         .context("cannot make the runtime")?;
     runtime.block_on(async {
         let sigma = Sigma::from_door()?;
-        sigma.reached().await;
         let server = match outside {
             Ok(_) => open::<P>(Start { dir, mount, settings, sigma: sigma.clone(), descriptors }).await,
             Err(wrong) => Err(wrong),

@@ -10,9 +10,9 @@ use sigma_abi::frame::Frame;
 use sigma_abi::{Code, Error, Result, proto};
 use sigmaos::wire::{Connection, Session};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::net::UnixStream;
 use tokio::sync::watch;
 
 /// From the first death of a jail to its next start; doubled at each further one, up to the longest.
@@ -75,12 +75,11 @@ async fn live(
     end: &mut watch::Receiver<bool>,
 ) -> std::io::Result<Error> {
     let (ours, theirs) = UnixStream::pair()?;
-    let theirs = OwnedFd::from(theirs.into_std()?);
-    rustix::io::ioctl_fionbio(&theirs, false)?;
-    let mut child = program.execute(theirs)?;
+    let mut child = program.execute(theirs.into())?;
     let place = Arc::new(OnceLock::<Connection>::new());
     let first = First { kernel: Arc::clone(kernel), jail: Arc::clone(jail), control: Arc::clone(&place) };
-    let (control, driver) = Connection::new(ours, true, Box::new(move |frame| first.word(frame)));
+    let (control, driver) = Connection::new(ours, true, Box::new(move |frame| first.word(frame)))
+        .map_err(std::io::Error::other)?;
     let _ = place.set(control);
     let reason = tokio::select! {
         reason = driver => reason,
@@ -229,9 +228,7 @@ fn with_door(
     slot: Option<Slot>,
     [door, pidfd, stdin, stdout, stderr]: [OwnedFd; 5],
 ) -> std::io::Result<Launcher> {
-    let door = std::os::unix::net::UnixStream::from(door);
-    door.set_nonblocking(true)?;
-    let (owner, driver) = session::door(kernel, UnixStream::from_std(door)?);
+    let (owner, driver) = session::door(kernel, door).map_err(std::io::Error::other)?;
     let (open, heard) = watch::channel(());
     let driver = tokio::spawn(async move {
         let _open = open;

@@ -10,7 +10,7 @@ use crate::session::operator_caller;
 use crate::supervise::Life;
 use sigma_abi::limits::DEFAULT_ENTRIES;
 use sigma_abi::realm::KERNEL_PRINCIPAL;
-use sigma_abi::{Code, Error, Path, Realm, Result, proto};
+use sigma_abi::{Path, Realm, Result, proto};
 use sigmaos::rpc::Device;
 use sigmaos::stub::{NamedControlClient, NamespaceClient};
 use sigmaos::wire::{Connection, Session, read_hello};
@@ -113,11 +113,6 @@ async fn lay_out_top(root: &NamespaceClient, pid: &str, machine: &str) -> Result
 
 /// A connection of the kernel's own, as a client of a server that it introduced itself to.
 pub(super) fn connect(socket: OwnedFd) -> Result<Device> {
-    let broken =
-        |error: std::io::Error| Error::new(Code::Internal, format!("cannot use a connection: {error}"));
-    let socket = std::os::unix::net::UnixStream::from(socket);
-    socket.set_nonblocking(true).map_err(broken)?;
-    let socket = tokio::net::UnixStream::from_std(socket).map_err(broken)?;
     let (connection, driver) = Connection::new(
         socket,
         false,
@@ -125,7 +120,7 @@ pub(super) fn connect(socket: OwnedFd) -> Result<Device> {
             read_hello(frame)?;
             Ok(Arc::new(sigmaos::serve::Services::new(Arc::default(), Vec::new())) as Arc<dyn Session>)
         }),
-    );
+    )?;
     // The driver ends with the last handle of its connection.
     tokio::spawn(driver);
     Ok(Device::new(connection))

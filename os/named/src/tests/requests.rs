@@ -201,7 +201,8 @@ async fn send(server: &Server, sent: Vec<Sent>, edits: &[Edit]) {
         }
     }
     edits.iter().for_each(|edit| spoil(&mut wire, edit));
-    let (mut read, mut write) = socket.into_split();
+    socket.set_nonblocking(true).unwrap();
+    let (mut read, mut write) = tokio::net::UnixStream::from_std(socket).unwrap().into_split();
     let writing = async {
         // A connection that ended in the middle takes no more.
         let _ = tokio::io::AsyncWriteExt::write_all(&mut write, &wire).await;

@@ -13,7 +13,6 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 
 /// A reply with the descriptors that came with it.
@@ -116,7 +115,7 @@ impl Shared {
     /// Whether the other side has taken most of what it was sent.
     fn takes_descriptors(&self, state: &State) -> bool {
         state.out.len() <= MAX_QUEUED_BEFORE_DESCRIPTORS
-            && door::unread(&self.socket.stream) <= MAX_UNREAD_BEFORE_DESCRIPTORS
+            && door::unread(&self.socket) <= MAX_UNREAD_BEFORE_DESCRIPTORS
     }
 
     pub(crate) fn complete(&self, tag: u32, answer: Answered) {
@@ -164,7 +163,7 @@ impl Shared {
         self.room.notify_waiters();
         self.driver.wake();
         // Handles may live on; the other side must see the end now. It may have gone before, which is no error.
-        let _ = shutdown(&self.socket.stream, Shutdown::Both);
+        let _ = shutdown(&self.socket, Shutdown::Both);
     }
 }
 
@@ -240,26 +239,30 @@ impl Drop for Tag {
 }
 
 impl Connection {
-    /// A connection over `stream`, and the task that drives it. Descriptors are received where `receives` says so.
-    pub fn new(stream: UnixStream, receives: bool, greeter: Greeter) -> (Self, Driver) {
-        Self::polling(stream, receives, greeter, BusyPoll::default())
+    /// A connection over a unix stream socket, and the task that drives it. Descriptors are received where `receives` says so.
+    ///
+    /// # Errors
+    /// `Internal` where the runtime cannot watch the socket.
+    pub fn new(socket: impl Into<OwnedFd>, receives: bool, greeter: Greeter) -> Result<(Self, Driver)> {
+        Self::polling(socket.into(), receives, greeter, BusyPoll::default())
     }
 
     /// As [`Connection::new`], with a driver that looks on as `busy` says.
     pub(crate) fn polling(
-        stream: UnixStream,
+        socket: OwnedFd,
         receives: bool,
         greeter: Greeter,
         busy: BusyPoll,
-    ) -> (Self, Driver) {
+    ) -> Result<(Self, Driver)> {
+        let broken = |error| Error::new(Code::Internal, format!("cannot use a socket: {error}"));
         let shared = Arc::new(Shared {
-            socket: Socket { stream, receives },
+            socket: Socket::new(socket, receives).map_err(broken)?,
             state: Mutex::default(),
             driver: AtomicWaker::new(),
             room: Notify::new(),
             busy,
         });
-        (Self(Arc::new(Handle(Arc::clone(&shared)))), Driver::new(shared, greeter))
+        Ok((Self(Arc::new(Handle(Arc::clone(&shared)))), Driver::new(shared, greeter)))
     }
 
     /// Sends a frame that asks for no reply.
@@ -316,12 +319,6 @@ impl Connection {
         answer.unwrap_or_else(|_| Err(Error::maybe_done(Code::Unreachable, "the connection has ended")))
     }
 
-    /// Waits until the socket takes bytes at once, which it does not before the runtime has looked at it.
-    pub async fn writable(&self) {
-        // A broken socket fails the next send, which says why.
-        let _ = self.0.0.socket.stream.writable().await;
-    }
-
     /// The same connection, for somebody who does not keep it open.
     pub fn downgrade(&self) -> WeakConnection {
         WeakConnection(Arc::downgrade(&self.0))
@@ -329,7 +326,7 @@ impl Connection {
 
     /// Whether the other side has read all that it was sent.
     pub fn is_read(&self) -> bool {
-        self.0.0.lock().out.len() == 0 && door::unread(&self.0.0.socket.stream) == 0
+        self.0.0.lock().out.len() == 0 && door::unread(&self.0.0.socket) == 0
     }
 
     /// Whether a frame with descriptors would be sent now, and not refused with `Busy`.
@@ -356,12 +353,21 @@ mod tests {
     use crate::wire::{Session, hello};
     use std::pin::pin;
     use std::task::{Context, Waker};
+    use tokio::net::UnixStream;
+
+    /// A socket of ours, and the other side of it.
+    fn pair() -> (OwnedFd, UnixStream) {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        (ours.into(), UnixStream::from_std(theirs).unwrap())
+    }
 
     /// A server that mounts itself and never reads its door once took every descriptor of its kernel.
     #[tokio::test]
     async fn a_peer_that_does_not_read_is_sent_few_descriptors() {
-        let (ours, _theirs) = UnixStream::pair().unwrap();
-        let (connection, _driver) = Connection::new(ours, false, Box::new(|_| panic!("nobody speaks")));
+        let (ours, _theirs) = pair();
+        let (connection, _driver) =
+            Connection::new(ours, false, Box::new(|_| panic!("nobody speaks"))).unwrap();
         let accept = || Frame::new(Kind::Notice, 0, "Link.Accept", &proto::Accept { mount: "/a".into() });
         let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
         let refused = (0..5000)
@@ -384,14 +390,14 @@ mod tests {
     /// Who had written to a server that closed the connection once heard of a broken pipe, and not why.
     #[tokio::test]
     async fn what_was_said_before_the_end_is_heard() {
-        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = pair();
         let failure = proto::Failure::from(Error::new(Code::Busy, "too many connections"));
         for frame in [hello(None), Frame::new(Kind::Bye, 0, "", &failure)] {
             theirs.writable().await.unwrap();
             theirs.try_write(&frame.encode()).unwrap();
         }
         drop(theirs);
-        let (connection, driver) = Connection::new(ours, false, Box::new(|_| Ok(Arc::new(Nobody))));
+        let (connection, driver) = Connection::new(ours, false, Box::new(|_| Ok(Arc::new(Nobody)))).unwrap();
         tokio::spawn(driver);
         let call = Frame::new(Kind::Call, 0, "Echo.Say", &proto::Empty {});
         let error = connection.call(call).await.unwrap_err();
@@ -401,8 +407,9 @@ mod tests {
 
     /// A connection, and what its peer would read of it.
     fn alone() -> (Connection, Driver, UnixStream) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let (connection, driver) = Connection::new(ours, false, Box::new(|_| panic!("nobody speaks")));
+        let (ours, theirs) = pair();
+        let (connection, driver) =
+            Connection::new(ours, false, Box::new(|_| panic!("nobody speaks"))).unwrap();
         (connection, driver, theirs)
     }
 
@@ -433,7 +440,6 @@ mod tests {
     #[tokio::test]
     async fn dropping_an_answered_call_harms_no_other() {
         let (connection, _driver, _theirs) = alone();
-        connection.writable().await;
         let call = || connection.call(Frame::new(Kind::Call, 0, "Echo.Say", &proto::Empty {}));
         let mut second = {
             let mut first = Box::pin(call());
@@ -454,7 +460,6 @@ mod tests {
         let opened = proto::Opened { handle: 7, stat: None };
         for answered_before in [true, false] {
             let (connection, _driver, theirs) = alone();
-            connection.writable().await;
             let open = Frame::new(Kind::Call, 0, "Namespace.Open", &proto::Empty {});
             let mut call = Box::pin(connection.call(open));
             begin(call.as_mut());
@@ -478,7 +483,6 @@ mod tests {
     #[tokio::test]
     async fn a_dropped_call_is_cancelled_and_what_it_does_not_open_needs_no_close() {
         let (connection, _driver, theirs) = alone();
-        connection.writable().await;
         {
             let mut call =
                 pin!(connection.call(Frame::new(Kind::Call, 0, "Namespace.Get", &proto::Empty {})));

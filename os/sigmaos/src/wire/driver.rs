@@ -17,7 +17,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// Frames handled before other tasks get a turn.
 const TURN: usize = 64;
@@ -119,9 +119,10 @@ impl Driver {
                 self.shared.room.notify_waiters();
             }
             if left == 0 {
+                self.shared.socket.has_room(cx).map_err(lost)?;
                 return Poll::Ready(Ok(()));
             }
-            match self.shared.socket.stream.poll_write_ready(cx) {
+            match self.shared.socket.poll_room(cx) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(lost(error))),
                 Poll::Pending if left > MAX_QUEUED => return Poll::Pending,
@@ -204,14 +205,9 @@ impl Driver {
                 Ok(None) => {}
                 Err(error) => return Poll::Ready(Err(Error::new(Code::Protocol, error.to_string()))),
             }
-            if self.shared.socket.stream.poll_read_ready(cx).map_err(lost)?.is_pending() {
-                return Poll::Pending;
-            }
-            match self.shared.socket.try_read(&mut self.buffer, &mut self.fds) {
-                Ok(0) => return Poll::Ready(Err(Error::new(Code::Unreachable, "the other side has gone"))),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(lost(error))),
+            let read = ready!(self.shared.socket.poll_read(cx, &mut self.buffer, &mut self.fds));
+            if read.map_err(lost)? == 0 {
+                return Poll::Ready(Err(Error::new(Code::Unreachable, "the other side has gone")));
             }
         }
         cx.waker().wake_by_ref();

@@ -149,8 +149,10 @@ mod tests {
     use sigma_abi::frame::Kind;
     use sigma_abi::limits::MAX_PAYLOAD;
     use sigma_abi::proto;
+    use std::future::poll_fn;
     use std::io::Read;
-    use tokio::net::UnixStream;
+    use std::os::unix::net::UnixStream;
+    use std::task::Poll;
 
     /// Whoever sends a payload hands over its buffer, and the system reads it from there.
     #[test]
@@ -178,11 +180,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_pushed_is_written_in_order() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let socket = Socket { stream: ours, receives: false };
-        socket.stream.writable().await.unwrap();
+        let socket = Socket::new(ours.into(), false).unwrap();
         let reader = std::thread::spawn(move || {
-            let theirs = theirs.into_std().unwrap();
-            theirs.set_nonblocking(false).unwrap();
             let mut bytes = Vec::new();
             { theirs }.read_to_end(&mut bytes).unwrap();
             bytes
@@ -196,10 +195,12 @@ mod tests {
                 expect.extend_from_slice(&frame.encode());
                 outbox.push(frame, Vec::new());
             }
+            outbox.flush(&socket).unwrap();
             while outbox.len() > 0 {
-                socket.stream.writable().await.unwrap();
+                poll_fn(|cx| socket.poll_room(cx)).await.unwrap();
                 outbox.flush(&socket).unwrap();
             }
+            poll_fn(|cx| Poll::Ready(socket.has_room(cx))).await.unwrap();
         }
         drop(socket);
         let bytes = reader.join().unwrap();

@@ -1,5 +1,6 @@
 //! The socket below a connection: non-blocking reads and writes, with descriptors only where they are expected.
 
+use crate::door;
 use bytes::BytesMut;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -10,14 +11,19 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use tokio::io::Interest;
-use tokio::net::UnixStream;
+use tokio::io::unix::AsyncFd;
 
 /// Bytes of one read of a socket that carries descriptors; such sockets carry little else.
 const DOOR_READ: usize = 16 << 10;
 
 /// Bytes of one read of any other; more are read at once where a frame is known to be larger.
 const LIGHT_READ: usize = 8 << 10;
+
+/// A write does not wait, and a reader who has gone is an error and no signal.
+const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 /// What came with frames that are not yet decoded, in their order: descriptors, and gaps where the system had none to give to this
 /// process, which has as many as it may have.
@@ -62,61 +68,148 @@ impl Incoming {
 }
 
 /// A stream socket.
+///
+/// The runtime hears when there is something to read, and when there is room again only from a full socket on: whoever hears of
+/// room at all wakes up each time that the other side has read, and so once too often for each frame.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    pub(crate) stream: UnixStream,
+    fd: Arc<OwnedFd>,
+    heard: Mutex<Heard>,
     /// Descriptors may arrive here. Where it is not set, the system drops any that do.
-    pub(crate) receives: bool,
+    receives: bool,
+}
+
+/// What the runtime hears of a socket.
+#[derive(Debug)]
+struct Heard {
+    /// None only where the system refused.
+    of: Option<AsyncFd<Arc<OwnedFd>>>,
+    room: bool,
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl Socket {
+    /// # Errors
+    /// Where the system has no memory to watch it.
+    pub(crate) fn new(fd: OwnedFd, receives: bool) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let (fd, mut heard) = (Arc::new(fd), Heard { of: None, room: false });
+        heard.listen(&fd, false)?;
+        Ok(Self { fd, heard: Mutex::new(heard), receives })
+    }
+
     /// Reads once into `buffer`, and descriptors into `fds`. 0 at the end of the stream.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is there; `InvalidData` for more descriptors than frames may carry.
-    pub(crate) fn try_read(&self, buffer: &mut BytesMut, fds: &mut Incoming) -> io::Result<usize> {
-        if !self.receives {
-            return self.read_bytes(buffer);
+    /// `InvalidData` for more descriptors than frames may carry; what the system says.
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut BytesMut,
+        fds: &mut Incoming,
+    ) -> Poll<io::Result<usize>> {
+        let heard = self.lock();
+        let of = heard.of()?;
+        loop {
+            let mut ready = ready!(of.poll_read_ready(cx))?;
+            let read =
+                if self.receives { self.read_with_descriptors(buffer, fds) } else { self.read_bytes(buffer) };
+            match read {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Ok((count, emptied)) => {
+                    // Which saves a read that finds nothing after each frame.
+                    if emptied {
+                        ready.clear_ready();
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
         }
-        let mut bytes = [0u8; DOOR_READ];
-        let count =
-            self.stream.try_io(Interest::READABLE, || receive(self.stream.as_fd(), &mut bytes, fds))?;
-        buffer.extend_from_slice(&bytes[..count]);
-        Ok(count)
     }
 
-    /// Reads bytes alone. A read that does not fill its room has emptied the socket; the runtime is told so, which saves a read
-    /// that finds nothing after each frame.
-    fn read_bytes(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+    fn read_with_descriptors(&self, buffer: &mut BytesMut, fds: &mut Incoming) -> io::Result<(usize, bool)> {
+        let mut bytes = [0u8; DOOR_READ];
+        let count = receive(self.as_fd(), &mut bytes, fds)?;
+        buffer.extend_from_slice(&bytes[..count]);
+        Ok((count, false))
+    }
+
+    /// Reads bytes alone, and says whether they did not fill their room: then the socket is empty.
+    fn read_bytes(&self, buffer: &mut BytesMut) -> io::Result<(usize, bool)> {
         if buffer.capacity() - buffer.len() > LIGHT_READ {
             // The rest of a large frame goes where it is wanted, without a copy.
-            return self.stream.try_read_buf(buffer);
+            return Ok((door::read(self, buffer)?, false));
         }
-        let (mut room, mut count) = ([MaybeUninit::uninit(); LIGHT_READ], 0);
-        let done = self.stream.try_io(Interest::READABLE, || {
-            let (bytes, _) = rustix::io::read(&self.stream, &mut room)?;
-            buffer.extend_from_slice(bytes);
-            count = bytes.len();
-            // To the runtime this is how a socket says that it is empty.
-            if 0 < count && count < LIGHT_READ { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        match done {
-            Err(_) if count > 0 => Ok(count),
-            done => done.map(|()| count),
-        }
+        let mut room = [MaybeUninit::uninit(); LIGHT_READ];
+        let (bytes, _) = rustix::io::read(self, &mut room)?;
+        buffer.extend_from_slice(bytes);
+        Ok((bytes.len(), !bytes.is_empty() && bytes.len() < LIGHT_READ))
     }
 
     /// Writes as much as the socket takes at once.
     ///
     /// # Errors
-    /// `WouldBlock` when it takes nothing.
+    /// `WouldBlock` when it takes nothing; see [`Socket::poll_room`].
     pub(crate) fn try_write(&self, slices: &[IoSlice<'_>], fds: &[OwnedFd]) -> io::Result<usize> {
         match slices {
-            [bytes] if fds.is_empty() => return self.stream.try_write(bytes),
-            slices if fds.is_empty() => return self.stream.try_write_vectored(slices),
-            _ => {}
+            [bytes] if fds.is_empty() => Ok(rustix::net::send(self, bytes, SEND)?),
+            slices => send(self.as_fd(), slices, fds),
         }
-        self.stream.try_io(Interest::WRITABLE, || send(self.stream.as_fd(), slices, fds))
+    }
+
+    /// Waits until a socket that took nothing takes something again.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut heard = self.lock();
+        if !heard.room {
+            heard.listen(&self.fd, true)?;
+            // Whoever waits to read does so anew.
+            cx.waker().wake_by_ref();
+        }
+        let mut ready = ready!(heard.of()?.poll_write_ready(cx))?;
+        ready.clear_ready();
+        Poll::Ready(Ok(()))
+    }
+
+    /// All was written: room is no news any more.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub(crate) fn has_room(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut heard = self.lock();
+        if heard.room {
+            heard.listen(&self.fd, false)?;
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Heard {
+    /// Begins anew, with what the socket is ready for now.
+    fn listen(&mut self, fd: &Arc<OwnedFd>, room: bool) -> io::Result<()> {
+        // The system knows a descriptor once.
+        self.of = None;
+        let interest = if room { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        (self.of, self.room) = (Some(door::watch(Arc::clone(fd), interest)?), room);
+        Ok(())
+    }
+
+    fn of(&self) -> io::Result<&AsyncFd<Arc<OwnedFd>>> {
+        self.of.as_ref().ok_or_else(|| io::ErrorKind::OutOfMemory.into())
     }
 }
 
@@ -137,17 +230,29 @@ fn receive(socket: BorrowedFd<'_>, bytes: &mut [u8], fds: &mut Incoming) -> io::
 
 fn send(socket: BorrowedFd<'_>, slices: &[IoSlice<'_>], fds: &[OwnedFd]) -> io::Result<usize> {
     let borrowed: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+    if borrowed.is_empty() {
+        return Ok(sendmsg(socket, slices, &mut SendAncillaryBuffer::default(), SEND)?);
+    }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(&borrowed)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "more descriptors than a frame may carry"));
     }
-    Ok(sendmsg(socket, slices, &mut control, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    Ok(sendmsg(socket, slices, &mut control, SEND)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::epoll::EventFlags;
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::pin::pin;
+    use std::task::Waker;
+    use std::time::Duration;
+    use tokio::time::timeout;
 
     fn null() -> OwnedFd {
         std::fs::File::open("/dev/null").unwrap().into()
@@ -168,5 +273,51 @@ mod tests {
         assert!(matches!(incoming.take(1), Taken::Missing));
         let many = (0..=MAX_FDS).map(|_| null()).collect();
         assert!(incoming.arrived(many, false).is_err(), "no frame carries so many");
+    }
+
+    /// What the runtime is told of a socket, as proc_pid_fdinfo(5) shows it.
+    fn is_told_of_room(socket: &Socket) -> bool {
+        let watched = format!("tfd: {:8} events: ", socket.as_fd().as_raw_fd());
+        let all = std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
+        let infos = all.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+        let events = infos.filter_map(|info| {
+            let line = info.lines().find_map(|line| line.strip_prefix(&watched).map(str::to_owned))?;
+            u32::from_str_radix(line.split_whitespace().next()?, 16).ok()
+        });
+        let events: Vec<u32> = events.collect();
+        assert_eq!(events.len(), 1, "it is watched once");
+        events[0] & EventFlags::OUT.bits() != 0
+    }
+
+    /// Each read of the other side once woke up who had written, and found nothing to do.
+    #[tokio::test]
+    async fn who_has_room_hears_of_none_and_reads_on_when_that_changes() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(ours.into(), false).unwrap();
+        let mut buffer = BytesMut::new();
+        let mut read = async || {
+            let mut fds = Incoming::default();
+            let reads = poll_fn(|cx| socket.poll_read(cx, &mut buffer, &mut fds));
+            timeout(Duration::from_secs(10), reads).await.expect("it hears of what came").unwrap()
+        };
+        assert!(!is_told_of_room(&socket));
+        (&theirs).write_all(b"one").unwrap();
+        assert_eq!(read().await, 3);
+        let full = [7; 1 << 16];
+        while socket.try_write(&[IoSlice::new(&full)], &[]).is_ok() {}
+        let mut room = pin!(poll_fn(|cx| socket.poll_room(cx)));
+        assert!(room.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(is_told_of_room(&socket));
+        (&theirs).write_all(b"three").unwrap();
+        assert_eq!(read().await, 5);
+        theirs.set_nonblocking(true).unwrap();
+        while (&theirs).read(&mut [0; 1 << 16]).is_ok() {}
+        timeout(Duration::from_secs(10), room).await.expect("it hears of room").unwrap();
+        poll_fn(|cx| Poll::Ready(socket.has_room(cx))).await.unwrap();
+        assert!(!is_told_of_room(&socket));
+        (&theirs).write_all(b"seven__").unwrap();
+        assert_eq!(read().await, 7);
+        drop(theirs);
+        assert_eq!(read().await, 0, "and of the end");
     }
 }

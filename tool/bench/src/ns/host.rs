@@ -20,7 +20,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -136,7 +136,8 @@ async fn introduce_all(listener: UnixListener, door: Connection) {
         let link = LinkServer(Arc::new(Introducer { door: door.clone(), caller: caller.clone() }));
         let session: Arc<dyn Session> = Arc::new(Services::new(Arc::new(caller), vec![Box::new(link)]));
         clients.spawn(async move {
-            let (connection, driver) = Connection::new(socket, false, greeter(session));
+            let Ok(socket) = socket.into_std() else { return };
+            let Ok((connection, driver)) = Connection::new(socket, false, greeter(session)) else { return };
             // A client that has gone already needs no greeting.
             let _ = connection.send(hello(None), Vec::new());
             driver.await;
@@ -169,8 +170,7 @@ impl Link for Introducer {
 
 /// A connection that is driven for as long as it lives.
 fn connection(socket: Socket, session: Arc<dyn Session>) -> Result<Connection> {
-    socket.set_nonblocking(true)?;
-    let (connection, driver) = Connection::new(UnixStream::from_std(socket)?, false, greeter(session));
+    let (connection, driver) = Connection::new(socket, false, greeter(session))?;
     // Its task ends with the last handle of the connection, or with named.
     tokio::spawn(driver);
     connection.send(hello(None), Vec::new())?;
