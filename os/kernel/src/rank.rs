@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Duration, Instant};
 
-/// How long they are served as LC work beside BE procs alone, and as BE work after the last of these: moving them takes a lock of the
-/// whole system, so that it is not done for each of many short procs.
+/// How long they are served as LC work beside BE procs alone, and as BE work after the last of these, who come again where there were some:
+/// moving them takes a lock of the whole system, so that it is not done for each of many short procs.
 const KEEP: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(10);
 
 /// Between looks at which realms have BE procs, which may change with each short one.
 const LOOK: Duration = Duration::from_millis(200);
@@ -105,7 +106,7 @@ impl State {
         self.be_alone.extend(with_be.iter().map(|realm| (realm.clone(), None)));
         self.be_alone.retain(|realm, until| {
             let has_any = with_be.contains(realm);
-            !with_lc.contains(realm) && (has_any || *until.get_or_insert(now + KEEP) > now)
+            !with_lc.contains(realm) && (has_any || *until.get_or_insert(now + LINGER) > now)
         });
         let be_alone = |realm: &Realm| self.be_alone.contains_key(realm);
         let mut moves = Vec::new();
@@ -173,7 +174,8 @@ mod tests {
         assert_eq!(at(140, false, true, false), []);
         assert_eq!(at(160, false, true, false), [proto::Class::Be]);
         assert_eq!(at(170, false, false, false), []);
-        assert_eq!(at(190, false, false, false), [proto::Class::Lc]);
+        assert_eq!(at(269, false, false, false), []);
+        assert_eq!(at(270, false, false, false), [proto::Class::Lc]);
         assert_eq!(state.next(), None);
     }
 
