@@ -87,6 +87,7 @@ async fn what_a_leader_gave_up_has_ended_before_the_next_one_looks() {
         let new = fixture.leader().await;
         assert!(timeout(MEANWHILE, old.execute(old.slow_change(), &[])).await.is_err(), "it is under way");
         let seen = new.count("SELECT count(*) FROM t").await;
+        // Nothing tells of what does not happen: the change would have been there by then.
         tokio::time::sleep(Duration::from_millis(1200)).await;
         assert_eq!(new.count("SELECT count(*) FROM t").await, seen, "what was given up came later");
     })
