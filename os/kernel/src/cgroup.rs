@@ -11,7 +11,7 @@
 //! procs, and no more than an even share from other realms. It is idle while BE procs alone may wait for it: `crate::rank`
 //! says when, and [`Cgroups::rank`] moves it.
 //!
-//! The two tops weigh on each core what an ordinary process does there: the weight of a group is parted among the cores on which it has work.
+//! The two tops weigh a process for each core: the weight of a group is parted among the cores on which it has work.
 //! But that of BE is idle: beside LC work, sigmad, tools, and whatever else runs. With `--sched-idle=off`, for experiments, it is not, and the two weigh the same.
 //!
 //! An LC proc that uses more than it reserved is moved below `be` for a while, and back: [`Cgroups::serve`].

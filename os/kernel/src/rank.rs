@@ -125,7 +125,11 @@ impl State {
         // A process begins as LC work.
         self.due.extend(fresh.into_iter().filter(be_alone).map(|realm| (realm, now + KEEP)));
         self.due.retain(|realm, at| {
-            let due = *at <= now;
+            let due = *at <= now && with_be.contains(realm);
+            // There were short ones: it is looked again whether more come.
+            if *at <= now && !due {
+                *at = now + LOOK;
+            }
             if due {
                 moves.push((realm.clone(), proto::Class::Be));
                 self.served.insert(realm.clone());
@@ -186,6 +190,16 @@ mod tests {
             .flat_map(|tenths| step(&mut state, begin, tenths, false, tenths % 2 == 0, false))
             .collect();
         assert_eq!(moves, [proto::Class::Be]);
+    }
+
+    #[test]
+    fn a_be_proc_that_ended_moves_nothing() {
+        let (mut state, begin) = (State::default(), Instant::now());
+        step(&mut state, begin, 0, false, true, false);
+        for tenths in 1..200 {
+            assert_eq!(step(&mut state, begin, tenths, false, false, false), [], "{tenths}");
+        }
+        assert_eq!(state.next(), None);
     }
 
     #[test]

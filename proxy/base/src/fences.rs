@@ -2,7 +2,7 @@
 //!
 //! named knows who was elected. A proxy remembers what it heard from there, and asks again where a change names an epoch that it
 //! has not heard of. What it knows it may forget: the next change asks. So from the first change of a leader on, those before
-//! are shut out here; and while a change is carried out, nothing newer is learnt.
+//! are shut out here: none of theirs begins any more, and this leader's begins when those that they have begun have ended.
 
 use sigmaos::serve::parse_fences;
 use sigmaos::stub::ElectionsClient;
@@ -10,31 +10,46 @@ use sigmaos::{Code, Error, Path, Result, Sigma, proto};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
-use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
 
-/// Fenced paths that are remembered; past it all are forgotten.
+/// Fenced paths that are remembered; past it all are forgotten that nobody holds.
 const MAX_KNOWN: usize = 4096;
 
 /// Asks for the epoch of the last election for a fenced path; 0 where there was none.
 pub(crate) type Ask = Box<dyn Fn(Path) -> Pin<Box<dyn Future<Output = Result<u64>> + Send>> + Send + Sync>;
 
-/// The epochs of the last elections that are known, by the fenced path.
-type Known = BTreeMap<Path, u64>;
-
 /// The fences of one proxy.
 pub struct Fences {
     mount: Path,
     ask: Ask,
-    known: Arc<RwLock<Known>>,
+    known: Arc<Known>,
+}
+
+/// What is known of elections.
+#[derive(Debug, Default)]
+struct Known {
+    last: Mutex<BTreeMap<Path, Last>>,
+    /// Changes of a leader who has a successor have ended.
+    ended: Notify,
+}
+
+/// The last election for a fenced path.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    epoch: u64,
+    /// Changes that are being carried out and rest on it, and those that rest on elections before.
+    changes: usize,
+    older: usize,
 }
 
 /// While this lives no later election comes to count: who holds it carries out the change.
 #[must_use]
 #[derive(Debug, Default)]
-pub struct Held {
-    _known: Option<OwnedRwLockReadGuard<Known>>,
-}
+pub struct Held(Option<Hold>);
+
+/// What is held, and the elections that it rests on.
+type Hold = (Arc<Known>, Vec<(Path, u64)>);
 
 impl fmt::Debug for Fences {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -71,22 +86,19 @@ impl Fences {
             return Ok(Held::default());
         }
         loop {
-            let known = Arc::clone(&self.known).read_owned().await;
-            let Some((fence, epoch)) = not_known(&known, &fences)? else {
-                return Ok(Held { _known: Some(known) });
-            };
-            drop(known);
-            let last = (self.ask)(fence.clone()).await?;
-            if last < *epoch {
-                let text = format!("no election for {fence} has yielded epoch {epoch}");
-                return Err(Error::new(Code::Invalid, text));
+            let ended = self.known.ended.notified();
+            match self.known.begin(&fences)? {
+                Begun::Held => return Ok(Held(Some((Arc::clone(&self.known), fences)))),
+                Begun::Waits => ended.await,
+                Begun::Unknown(fence, epoch) => {
+                    let last = (self.ask)(fence.clone()).await?;
+                    if last < epoch {
+                        let text = format!("no election for {fence} has yielded epoch {epoch}");
+                        return Err(Error::new(Code::Invalid, text));
+                    }
+                    self.known.learn(fence, last);
+                }
             }
-            let mut known = self.known.write().await;
-            if known.len() >= MAX_KNOWN {
-                known.clear();
-            }
-            let heard = known.entry(fence.clone()).or_default();
-            *heard = last.max(*heard);
         }
     }
 
@@ -102,24 +114,75 @@ impl Fences {
     }
 }
 
-/// The first election that has not been heard of.
-///
-/// # Errors
-/// `Stale` where a later one has.
-fn not_known<'a>(known: &Known, fences: &'a [(Path, u64)]) -> Result<Option<&'a (Path, u64)>> {
-    for pair in fences {
-        let (fence, epoch) = pair;
-        match known.get(fence) {
-            Some(last) if last == epoch => {}
-            Some(last) if last > epoch => {
-                let text =
-                    format!("the election of epoch {epoch} for {fence} is over, the last one is {last}");
-                return Err(Error::new(Code::Stale, text));
+/// Whether a change may begin.
+enum Begun {
+    Held,
+    /// For changes of leaders before to end.
+    Waits,
+    /// This election has not been heard of.
+    Unknown(Path, u64),
+}
+
+impl Known {
+    /// # Errors
+    /// `Stale` where a later election is known.
+    fn begin(&self, fences: &[(Path, u64)]) -> Result<Begun> {
+        let mut all = self.lock();
+        let mut waits = false;
+        for (fence, epoch) in fences {
+            match all.get(fence) {
+                Some(last) if last.epoch == *epoch => waits |= last.older > 0,
+                Some(last) if last.epoch > *epoch => {
+                    let text = format!(
+                        "the election of epoch {epoch} for {fence} is over, the last one is {}",
+                        last.epoch
+                    );
+                    return Err(Error::new(Code::Stale, text));
+                }
+                _ => return Ok(Begun::Unknown(fence.clone(), *epoch)),
             }
-            _ => return Ok(Some(pair)),
+        }
+        if waits {
+            return Ok(Begun::Waits);
+        }
+        fences.iter().for_each(|(fence, _)| all.entry(fence.clone()).or_default().changes += 1);
+        Ok(Begun::Held)
+    }
+
+    fn learn(&self, fence: Path, epoch: u64) {
+        let mut all = self.lock();
+        if all.len() >= MAX_KNOWN {
+            all.retain(|_, last| last.changes + last.older > 0);
+        }
+        let last = all.entry(fence).or_default();
+        if epoch > last.epoch {
+            *last = Last { epoch, changes: 0, older: last.older + last.changes };
         }
     }
-    Ok(None)
+
+    fn end(&self, fence: &Path, epoch: u64) {
+        let mut all = self.lock();
+        let Some(last) = all.get_mut(fence) else { return };
+        if last.epoch == epoch {
+            last.changes -= 1;
+            return;
+        }
+        last.older -= 1;
+        if last.older == 0 {
+            self.ended.notify_waiters();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Path, Last>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Some((known, fences)) = &self.0 else { return };
+        fences.iter().for_each(|(fence, epoch)| known.end(fence, *epoch));
+    }
 }
 
 #[cfg(test)]
@@ -209,8 +272,14 @@ mod tests {
         // On a paused clock this ends when every task waits.
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!next.is_finished(), "the change of the leader before is under way");
+        // Who led before begins nothing else, and who leads elsewhere waits for nobody.
+        assert_eq!(code(&fences, &fence("/ux/m/a", 1), "/a", false).await, Some(Code::Stale));
+        assert_eq!(code(&fences, &fence("/ux/m/b", 2), "/b", false).await, None);
         drop(held);
         next.await.unwrap().unwrap();
         assert_eq!(code(&fences, &fence("/ux/m/a", 1), "/a", false).await, Some(Code::Stale));
+        // Nothing is left that somebody would wait for.
+        last.store(3, Ordering::Relaxed);
+        assert_eq!(code(&fences, &fence("/ux/m/a", 3), "/a", false).await, None);
     }
 }

@@ -1,7 +1,7 @@
 //! The service of a database for one connection: the calls of `sigma.db.Db`, and what they leave open.
 
 use crate::base::{Base, Limits, deadline, late};
-use crate::sql::plan;
+use crate::sql::{may_change, plan};
 use crate::talk::{Command, Part, Run, Talk, ended};
 use sigma_abi::proto::{Fence, db as proto};
 use sigma_proxy::{Fences, Held};
@@ -117,7 +117,8 @@ impl Desk {
         let plan = plan(self.base.dialect(), &sql, parameters.len(), transaction != 0)?;
         let held = self.hold(&fences, deadline).await?;
         // A result may be read for long, and nobody is held off by it.
-        let held = if plan.writes { held } else { Held::default() };
+        let holds = !fences.is_empty() && may_change(self.base.dialect(), &sql);
+        let held = if holds { held } else { Held::default() };
         let (pages, receiver) = mpsc::channel(1);
         let run = Run { sql, parameters, rows, taints: plan.taints, held, pages };
         let within = if transaction == 0 {

@@ -66,7 +66,11 @@ impl Fault {
             sqlx::Error::Database(error) => {
                 Error::new(code(&*error), format!("{system}: {}", words(&*error)))
             }
-            sqlx::Error::Tls(error) => {
+            // The library tells of a handshake as of a broken connection.
+            error
+                if matches!(error, sqlx::Error::Tls(_) | sqlx::Error::Io(_))
+                    && error.to_string().contains("certificate") =>
+            {
                 let text = format!(
                     "{system} is not believed to be who it is: {error}; the operator sets db.NAME.ca, who signs for it"
                 );

@@ -20,7 +20,7 @@ pub(crate) struct Place {
     pub(crate) user: String,
     pub(crate) password: Option<String>,
     pub(crate) database: String,
-    /// Certificates of the authorities that alone are believed, as PEM; without them nobody is asked.
+    /// Certificates of authorities that are believed besides the well-known ones, as PEM; without them the server is not asked who it is.
     pub(crate) ca: Option<String>,
 }
 

@@ -128,6 +128,14 @@ pub(crate) fn plan(dialect: Dialect, sql: &str, parameters: usize, in_transactio
     Ok(Plan { writes, taints: temporary || !CLEAN.contains(&first) })
 }
 
+/// Whether a statement may change something, whatever it begins with: what is in doubt does. What a function does that it calls is not seen.
+pub(crate) fn may_change(dialect: Dialect, sql: &str) -> bool {
+    let all: Vec<Token<'_>> = tokens(dialect, sql).collect();
+    let words: Vec<String> = all.iter().filter_map(Token::word).collect();
+    let reads = words.first().is_some_and(|first| READS.contains(&first.as_str()) && first != "PRAGMA");
+    !reads || words.iter().any(|word| CHANGES.contains(&word.as_str()) || word == "MERGE" || word == "INTO")
+}
+
 /// The words at the beginning, without an EXPLAIN before them.
 fn leading_words(all: &[Token<'_>]) -> Vec<String> {
     let inner = all.iter().skip_while(|token| matches!(token, Token::Other("(") | Token::End));

@@ -135,7 +135,10 @@ async fn transaction<E: Engine>(mut lease: Lease<E>, mut commands: mpsc::Receive
             Command::Run(request) => {
                 tainted |= request.taints;
                 let pages = request.pages.clone();
-                let part = match run(&mut lease, request).await {
+                let done = run(&mut lease, request).await;
+                // What it changed is nobody's yet: the commit is held on its own.
+                lease.hold(Held::default());
+                let part = match done {
                     Ok(None) => continue,
                     Ok(Some(part)) => Ok(part),
                     Err(fault) => {
@@ -156,8 +159,6 @@ async fn transaction<E: Engine>(mut lease: Lease<E>, mut commands: mpsc::Receive
                         Err(fault.error)
                     }
                 };
-                // What it changed is nobody's yet: the commit is held on its own.
-                lease.hold(Held::default());
                 let _ = pages.send(part).await;
             }
             Command::End { commit, held, done } => {

@@ -36,6 +36,8 @@ impl Tree {
             tree::write(&group, "cgroup.subtree_control", CONTROLLERS)?;
         }
         for top in this.top.all() {
+            // One that could not be removed may be idle, and has no weight then.
+            let _ = tree::write(top, "cpu.idle", 0);
             tree::write(top, "cpu.weight", weight(cores.saturating_mul(1000)))?;
         }
         if idle {
@@ -192,7 +194,7 @@ mod tests {
     fn without_idle_both_classes_weigh_the_same() {
         let (dir, _) = fake();
         Tree::open(dir.path(), "sigmaos-plain", false, 4).unwrap();
-        assert!(!dir.path().join("sigmaos-plain-be/cpu.idle").exists());
+        assert_eq!(fs::read_to_string(dir.path().join("sigmaos-plain-be/cpu.idle")).unwrap(), "0");
         for top in ["sigmaos-plain", "sigmaos-plain-be"] {
             let weight = fs::read_to_string(dir.path().join(top).join("cpu.weight")).unwrap();
             assert_eq!(weight, "400", "on each of four cores what a process weighs");

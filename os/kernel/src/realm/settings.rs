@@ -23,6 +23,9 @@ const MAX_CERTIFICATES: usize = 16 << 10;
 /// Settings of one realm.
 const MAX_SETTINGS: usize = 256;
 
+/// Bytes of their names and values together; a proxy takes a mebibyte, with what is escaped in it.
+const MAX_SETTINGS_BYTES: usize = 256 << 10;
+
 /// In the name of a key: here stands a name that the operator chooses.
 const NAME: &str = "NAME";
 
@@ -113,8 +116,11 @@ impl Settings {
             key.check(&name, &value)?;
             settings.insert(name, value);
         }
-        if settings.len() > MAX_SETTINGS {
-            return Err(Error::new(Code::Quota, format!("a realm has at most {MAX_SETTINGS} settings")));
+        let bytes: usize = settings.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if settings.len() > MAX_SETTINGS || bytes > MAX_SETTINGS_BYTES {
+            let text =
+                format!("a realm has at most {MAX_SETTINGS} settings of {MAX_SETTINGS_BYTES} bytes together");
+            return Err(Error::new(Code::Quota, text));
         }
         Ok(Self(settings))
     }

@@ -88,7 +88,11 @@ impl Shared {
     /// Queues a frame and writes what the socket takes at once; the driver writes the rest.
     pub(crate) fn send(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
         let mut state = self.queued(frame, fds)?;
+        let before = state.out.len();
         let flushed = state.out.flush(&self.socket);
+        if before > MAX_QUEUED && state.out.len() <= MAX_QUEUED {
+            self.room.notify_waiters();
+        }
         if flushed.is_err() || state.out.len() > 0 {
             self.driver.wake();
         }

@@ -166,3 +166,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_may_change_something_is_taken_for_a_change() {
+    for sql in [
+        "INSERT INTO t VALUES (1)",
+        "EXPLAIN (ANALYZE) INSERT INTO t VALUES (1)",
+        "WITH x AS (SELECT 1) MERGE INTO t USING x ON TRUE WHEN MATCHED THEN DELETE",
+        "SELECT 1 INTO t",
+        "PRAGMA user_version = 2",
+        "CALL p()",
+        "(DELETE FROM t RETURNING x)",
+    ] {
+        assert!(may_change(Postgres, sql), "{sql}");
+    }
+    for sql in ["SELECT 'INSERT' FROM t -- UPDATE", "VALUES (1)", "WITH x AS (SELECT 1) SELECT * FROM x"] {
+        assert!(!may_change(Postgres, sql), "{sql}");
+    }
+}
