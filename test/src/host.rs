@@ -85,8 +85,8 @@ pub fn memory_holds(pid: u32, bytes: &[u8]) -> Option<bool> {
         let (from, to) = range.split_once('-')?;
         let (from, to) = (number(from)?, number(to)?);
         let mut part = vec![0; usize::try_from(to - from).ok()?];
-        // What the system keeps there for itself cannot be read.
-        if rights.starts_with('r') && memory.read_exact_at(&mut part, from).is_ok() {
+        // What the system keeps there for itself cannot be read; in what has no rights at all nothing can be.
+        if !rights.starts_with("---") && memory.read_exact_at(&mut part, from).is_ok() {
             looked = true;
             if part.windows(bytes.len()).any(|here| here == bytes) {
                 return Some(true);

@@ -107,6 +107,13 @@ impl Machine {
         said.stdout
     }
 
+    /// Sets what the operator has in a file, as a secret.
+    pub async fn set_from_file(&self, realm: &str, key: &str, value: &str) {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        std::fs::write(file.path(), value).expect("a file of our own");
+        self.ok(&["realm", "set", realm, &format!("{key}=@{}", file.path().display())]).await;
+    }
+
     /// Runs `sigma`, which must fail with this exit code and one sentence that holds each of these words.
     pub async fn fails(&self, args: &[&str], code: i32, words: &[&str]) -> String {
         let said = self.cli(args).await;

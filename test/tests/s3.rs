@@ -35,16 +35,9 @@ fn on_weed(told: impl AsyncFn(&mut Machine, &Tenant, &mut Weed)) {
 
 /// The operator says where the store of the realm `a` is, and with which secret.
 async fn point_to(machine: &Machine, weed: &Weed, secret: &str) {
-    set_from_file(machine, "s3.secret-key", secret).await;
+    machine.set_from_file("a", "s3.secret-key", secret).await;
     let (endpoint, key) = (format!("s3.endpoint={}", weed.url()), format!("s3.access-key={ACCESS_KEY}"));
     machine.ok(&["realm", "set", "a", &endpoint, &key]).await;
-}
-
-/// The operator sets what is in a file.
-async fn set_from_file(machine: &Machine, key: &str, value: &str) {
-    let file = machine.state().join("value");
-    fs::write(&file, value).unwrap();
-    machine.ok(&["realm", "set", "a", &format!("{key}=@{}", file.display())]).await;
 }
 
 /// The call failed with `code`, and its sentence says each of these words.
@@ -389,7 +382,7 @@ fn a_server_is_believed_by_its_certificate() {
             (error.code == Code::Unreachable && error.message.contains("certificate")).then_some(error)
         };
         eventually("nobody signs for it", refused).await;
-        set_from_file(machine, "s3.ca", &certificate.authority).await;
+        machine.set_from_file("a", "s3.ca", &certificate.authority).await;
         let made = async || sigma.create_dir("/s3/~local/shop").await.ok();
         eventually("its authority does", made).await;
         // One that goes in parts.
@@ -405,7 +398,7 @@ fn a_server_is_believed_by_its_certificate() {
             read.extend_from_slice(&piece);
         }
         assert!(read == contents, "{} bytes came back", read.len());
-        set_from_file(machine, "s3.ca", &other.authority).await;
+        machine.set_from_file("a", "s3.ca", &other.authority).await;
         eventually("another authority does not", refused).await;
         let shown = machine.ok(&["realm", "show", "a"]).await;
         assert!(shown.contains("1 certificate"), "{shown}");

@@ -125,16 +125,17 @@ impl State {
         // A process begins as LC work.
         self.due.extend(fresh.into_iter().filter(be_alone).map(|realm| (realm, now + KEEP)));
         self.due.retain(|realm, at| {
-            let due = *at <= now && with_be.contains(realm);
-            // There were short ones: it is looked again whether more come.
-            if *at <= now && !due {
+            if *at > now {
+                return true;
+            }
+            if !with_be.contains(realm) {
+                // There were short ones: it is looked again whether more come.
                 *at = now + LOOK;
+                return true;
             }
-            if due {
-                moves.push((realm.clone(), proto::Class::Be));
-                self.served.insert(realm.clone());
-            }
-            !due
+            moves.push((realm.clone(), proto::Class::Be));
+            self.served.insert(realm.clone());
+            false
         });
         moves
     }

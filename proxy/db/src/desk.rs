@@ -25,8 +25,6 @@ pub(crate) struct Opened {
 /// One database, for one connection.
 pub(crate) struct Desk {
     pub(crate) base: Arc<dyn Base>,
-    /// `/db/main`
-    pub(crate) path: String,
     /// As the proxy names it: `/main`.
     pub(crate) at: Path,
     pub(crate) fences: Arc<Fences>,
@@ -37,7 +35,7 @@ pub(crate) struct Desk {
 
 /// A transaction that is open, or has been.
 struct Transaction {
-    path: String,
+    at: Path,
     talk: Arc<AsyncMutex<Option<Talk>>>,
     used: Arc<Mutex<Instant>>,
     watch: AbortHandle,
@@ -141,7 +139,7 @@ impl Desk {
     async fn hold(&self, fences: &[Fence], deadline: Instant) -> Result<Held> {
         let held = timeout_at(deadline, self.fences.hold(fences, &[&self.at], true)).await;
         held.unwrap_or_else(|_| {
-            let text = format!("{}: what the leader before has begun did not end in time", self.path);
+            let text = format!("/db{}: what the leader before has begun did not end in time", self.at);
             Err(Error::new(Code::Deadline, text))
         })
     }
@@ -153,8 +151,8 @@ impl Desk {
         deadline: Instant,
     ) -> Result<(OwnedMutexGuard<Option<Talk>>, Arc<Mutex<Instant>>)> {
         let open = self.opened.transactions.get(transaction).map_err(|_| ended())?;
-        if open.path != self.path {
-            let text = format!("transaction {transaction} is one of {}, not of {}", open.path, self.path);
+        if open.at != self.at {
+            let text = format!("transaction {transaction} is one of /db{}, not of /db{}", open.at, self.at);
             return Err(Error::new(Code::Invalid, text));
         }
         touch(&open.used);
@@ -255,7 +253,7 @@ impl Db for Desk {
         let talk = Arc::clone(&self.base).begin(read_only, deadline(deadline_ms)).await?;
         let (talk, used) = (Arc::new(AsyncMutex::new(Some(talk))), Arc::new(Mutex::new(Instant::now())));
         let watch = tokio::spawn(watch(Arc::downgrade(&talk), Arc::clone(&used), self.idle)).abort_handle();
-        let transaction = Transaction { path: self.path.clone(), talk, used, watch };
+        let transaction = Transaction { at: self.at.clone(), talk, used, watch };
         Ok(proto::Begun { transaction: self.opened.transactions.insert(transaction)? }.into())
     }
 

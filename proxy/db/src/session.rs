@@ -157,7 +157,7 @@ impl Namespace for Tree {
         let base = self.names.get(&name).await?;
         let (fences, opened) = (Arc::clone(&self.fences), Arc::clone(&self.opened));
         let at = Path::root().join(&name)?;
-        let desk = Desk { base, path: format!("/db/{name}"), at, fences, opened, idle: Limits::IDLE };
+        let desk = Desk { base, at, fences, opened, idle: Limits::IDLE };
         let handle = self.devices.insert(DbServer(Arc::new(desk)))?;
         Ok(proto::Opened { handle, stat: Some(stat) }.into())
     }

@@ -85,7 +85,7 @@ impl Fixture {
         let dialect = base.dialect();
         let (opened, idle) = (Arc::new(Opened::default()), Limits::IDLE);
         let (at, fences) = (Path::root().join(name).unwrap(), Arc::clone(&self.fences));
-        let desk = Desk { base, path: format!("/db/{name}"), at, fences, opened, idle };
+        let desk = Desk { base, at, fences, opened, idle };
         Caller { desk, dialect, leads: Vec::new() }
     }
 }

@@ -1,6 +1,6 @@
 //! Certificates of servers on the loopback, made by OpenSSL.
 
-use super::find;
+use super::{Server, find};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -9,8 +9,8 @@ use std::process::Command;
 #[derive(Debug)]
 pub struct Certificate {
     pub authority: String,
-    pub shown: String,
-    pub key: String,
+    shown: String,
+    key: String,
 }
 
 /// The least that OpenSSL wants to read of its settings, whatever the system's are.
@@ -40,5 +40,10 @@ impl Certificate {
              -CA authority.pem -CAkey authority.key -keyout key.pem -out shown.pem"
         ));
         Some(Self { authority: read("authority.pem"), shown: read("shown.pem"), key: read("key.pem") })
+    }
+
+    /// The files of what a server shows and of its key, in its folder.
+    pub(super) fn kept_by(&self, server: &Server) -> [String; 2] {
+        [server.keep("shown.pem", &self.shown), server.keep("key.pem", &self.key)]
     }
 }

@@ -56,8 +56,8 @@ impl Mariadb {
             "--innodb-flush-log-at-trx-commit=2".to_owned(),
             "--innodb-buffer-pool-size=16M".to_owned(),
         ]);
-        if let Some(Certificate { shown, key, .. }) = certificate {
-            let (shown, key) = (server.keep("shown.pem", shown), server.keep("key.pem", key));
+        if let Some(certificate) = certificate {
+            let [shown, key] = certificate.kept_by(&server);
             words.extend([format!("--ssl-cert={shown}"), format!("--ssl-key={key}")]);
         }
         server.start(words, async |server| is_ready(&program("bin/mariadb"), server)).await;

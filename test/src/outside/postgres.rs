@@ -50,8 +50,8 @@ impl Postgres {
             "fsync=off",
         ];
         let mut words: Vec<_> = [program("postgres")].into_iter().chain(words.map(str::to_owned)).collect();
-        if let Some(Certificate { shown, key, .. }) = certificate {
-            let (shown, key) = (server.keep("shown.pem", shown), server.keep("key.pem", key));
+        if let Some(certificate) = certificate {
+            let [shown, key] = certificate.kept_by(&server);
             let set = ["ssl=on".to_owned(), format!("ssl_cert_file={shown}"), format!("ssl_key_file={key}")];
             words.extend(set.into_iter().flat_map(|set| ["-c".to_owned(), set]));
         }

@@ -47,7 +47,7 @@ impl Server {
     }
 
     /// A file in its folder that nobody but the user who runs the server may read.
-    pub fn keep(&self, name: &str, contents: &str) -> String {
+    pub(super) fn keep(&self, name: &str, contents: &str) -> String {
         let place = self.place(name);
         fs::write(&place, contents).expect("a file of our own");
         if getuid().is_root() {

@@ -68,8 +68,8 @@ impl Weed {
         let small = ["-master.volumeSizeLimitMB=64", "-volume.max=100", "-volume.minFreeSpace=1"];
         words.extend(fixed.into_iter().chain(small).map(str::to_owned));
         let https = free_port();
-        if let Some(Certificate { shown, key, .. }) = certificate {
-            let (shown, key) = (server.keep("shown.pem", shown), server.keep("key.pem", key));
+        if let Some(certificate) = certificate {
+            let [shown, key] = certificate.kept_by(&server);
             words.extend([
                 format!("-s3.port.https={https}"),
                 format!("-s3.cert.file={shown}"),

@@ -126,11 +126,8 @@ fn a_server_is_believed_by_its_certificate() {
             };
             let how = eventually("the new setting", async || secured().await.ok()).await;
             assert!(how == "true" || how.starts_with("TLS"), "{how}");
-            let scratch = tempfile::tempdir().unwrap();
             for (certificate, believed) in [(&other, false), (&certificate, true), (&other, false)] {
-                let file = scratch.path().join("ca.pem");
-                std::fs::write(&file, &certificate.authority).unwrap();
-                machine.ok(&["realm", "set", REALM, &format!("db.main.ca=@{}", file.display())]).await;
+                machine.set_from_file(REALM, "db.main.ca", &certificate.authority).await;
                 eventually("the new authority", async || match secured().await {
                     Ok(_) => believed.then_some(()),
                     Err(error) => (!believed && error.message.contains("db.NAME.ca")).then_some(()),

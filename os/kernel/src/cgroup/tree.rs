@@ -47,6 +47,12 @@ pub(super) fn write(group: &Path, file: &str, value: impl ToString) -> io::Resul
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
 }
 
+/// Weighs a group that may have been idle, as one that an earlier kernel has left: an idle one takes no weight.
+pub(super) fn weigh(group: &Path, file: &str, weight: impl ToString) -> io::Result<()> {
+    let _ = write(group, "cpu.idle", 0);
+    write(group, file, weight)
+}
+
 /// Opens the file by which processes join a group.
 pub(super) fn entrance(group: &Path, file: &str) -> io::Result<File> {
     let path = group.join(file);

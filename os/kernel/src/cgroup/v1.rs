@@ -38,9 +38,7 @@ impl Hierarchies {
             tree::make(&top.join("lc"))?;
         }
         for top in this.cpu.all() {
-            // One that could not be removed may be idle, and has no weight then.
-            let _ = tree::write(top, "cpu.idle", 0);
-            tree::write(top, "cpu.shares", shares(cores.saturating_mul(1000)))?;
+            tree::weigh(top, "cpu.shares", shares(cores.saturating_mul(1000)))?;
         }
         if !idle {
             return Ok(this);

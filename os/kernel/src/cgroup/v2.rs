@@ -36,9 +36,7 @@ impl Tree {
             tree::write(&group, "cgroup.subtree_control", CONTROLLERS)?;
         }
         for top in this.top.all() {
-            // One that could not be removed may be idle, and has no weight then.
-            let _ = tree::write(top, "cpu.idle", 0);
-            tree::write(top, "cpu.weight", weight(cores.saturating_mul(1000)))?;
+            tree::weigh(top, "cpu.weight", weight(cores.saturating_mul(1000)))?;
         }
         if idle {
             tree::write(&this.top.join("be"), "cpu.idle", 1)?;

@@ -11,6 +11,7 @@ use sigma_abi::frame::{Frame, Kind};
 use sigma_abi::proto;
 use slab::Slab;
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Notify, oneshot};
@@ -88,15 +89,24 @@ impl Shared {
     /// Queues a frame and writes what the socket takes at once; the driver writes the rest.
     pub(crate) fn send(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
         let mut state = self.queued(frame, fds)?;
+        let flushed = self.flush(&mut state);
+        if flushed.is_err() || state.out.len() > 0 {
+            self.driver.wake();
+        }
+        Ok(())
+    }
+
+    /// Writes what the socket takes at once, and lets those go on who waited for room.
+    ///
+    /// # Errors
+    /// As [`Outbox::flush`](super::outbox::Outbox::flush).
+    pub(crate) fn flush(&self, state: &mut State) -> io::Result<()> {
         let before = state.out.len();
         let flushed = state.out.flush(&self.socket);
         if before > MAX_QUEUED && state.out.len() <= MAX_QUEUED {
             self.room.notify_waiters();
         }
-        if flushed.is_err() || state.out.len() > 0 {
-            self.driver.wake();
-        }
-        Ok(())
+        flushed
     }
 
     /// Queues a frame that the driver writes at the end of its turn.

@@ -105,8 +105,7 @@ impl Driver {
             if let Some(error) = &state.closed {
                 return Poll::Ready(Err(error.clone()));
             }
-            let before = state.out.len();
-            match state.out.flush(&self.shared.socket) {
+            match self.shared.flush(&mut state) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.left = true,
                 flushed => flushed.map_err(lost)?,
             }
@@ -115,9 +114,6 @@ impl Driver {
             }
             let left = state.out.len();
             drop(state);
-            if before > MAX_QUEUED && left <= MAX_QUEUED {
-                self.shared.room.notify_waiters();
-            }
             if left == 0 {
                 self.shared.socket.has_room(cx).map_err(lost)?;
                 return Poll::Ready(Ok(()));
@@ -306,7 +302,7 @@ impl Driver {
     /// Writes what was answered in this turn: a peer that has said its last may still read.
     fn last_words(&self) {
         // One that has gone altogether has lost nothing.
-        let _ = self.shared.lock().out.flush(&self.shared.socket);
+        let _ = self.shared.flush(&mut self.shared.lock());
     }
 
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Poll<Error> {

@@ -16,12 +16,12 @@ impl Fixture {
 }
 
 impl Caller {
-    /// A change that takes a second, as this engine writes it.
+    /// A change that takes a second or two, as this engine writes it.
     fn slow_change(&self) -> &'static str {
         match self.dialect {
             Dialect::Sqlite => {
-                "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 5000000) \
-                 INSERT INTO t SELECT 7 FROM n WHERE x = 5000000"
+                "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 10000000) \
+                 INSERT INTO t SELECT 7 FROM n WHERE x = 10000000"
             }
             Dialect::Postgres => "INSERT INTO t SELECT 7 FROM pg_sleep(1)",
             Dialect::Mysql => "INSERT INTO t SELECT 7 + sleep(1)",
