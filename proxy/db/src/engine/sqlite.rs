@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::sync::Mutex;
 
 type Driver = sqlx::Sqlite;
 
@@ -69,6 +70,9 @@ pub(crate) struct Sqlite {
     log: PathBuf,
     room: Option<Room>,
     options: SqliteConnectOptions,
+    /// Connections are made one after another: two that find a new file at once would both turn it to its log, and SQLite
+    /// refuses one of them without waiting.
+    opening: Arc<Mutex<()>>,
 }
 
 /// A connection, and what stops the statement that it runs.
@@ -116,7 +120,14 @@ impl Sqlite {
         let mut log = file.as_os_str().to_owned();
         log.push("-wal");
         let directory = file.parent().unwrap_or(Path::new("/")).to_owned();
-        Self { system: format!("SQLite database {name}"), directory, log: log.into(), room, options }
+        Self {
+            system: format!("SQLite database {name}"),
+            directory,
+            log: log.into(),
+            room,
+            options,
+            opening: Arc::default(),
+        }
     }
 
     fn fault(&self, error: sqlx::Error) -> Fault {
@@ -136,8 +147,14 @@ impl Engine for Sqlite {
     }
 
     async fn connect(&self) -> Result<Seat> {
+        let (options, opening) = (self.options.clone(), Arc::clone(&self.opening));
+        // A task of its own: a caller who goes away does not let the next one in while SQLite is still at it.
+        let opened = tokio::spawn(async move {
+            let _alone = opening.lock().await;
+            options.connect().await
+        });
         let connected = async {
-            let mut connection = self.options.connect().await?;
+            let mut connection = opened.await.map_err(|_| sqlx::Error::WorkerCrashed)??;
             let stop = Arc::new(AtomicBool::new(false));
             let asked = Arc::clone(&stop);
             let mut handle = connection.lock_handle().await?;

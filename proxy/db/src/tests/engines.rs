@@ -230,3 +230,13 @@ async fn a_wrong_password_is_denied_and_not_told() {
         refused(&Fixture::outside(&server.url(), "wr0ng-s3cret", (None, Some(server)))).await;
     }
 }
+
+#[tokio::test]
+async fn the_first_callers_of_a_new_database_may_come_together() {
+    for _ in 0..100 {
+        let fixture = Fixture::sqlite();
+        let callers = futures_util::future::join_all((0..8).map(|_| fixture.caller())).await;
+        let first = callers.iter().map(|caller| caller.count("SELECT count(*) FROM sqlite_schema"));
+        assert_eq!(futures_util::future::join_all(first).await, [0; 8]);
+    }
+}
