@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use rustix::time::{ClockId, clock_gettime};
 use std::fs;
+use std::iter::Sum;
 use std::time::Duration;
 
 /// A unit of /proc/stat: USER_HZ, a hundredth of a second on every architecture that matters.
@@ -31,10 +32,11 @@ pub(crate) struct Waits {
 }
 
 impl Waits {
-    pub(crate) fn of_this_thread() -> Result<Self> {
-        let stat = fs::read_to_string("/proc/thread-self/schedstat")
-            .context("cannot read /proc/thread-self/schedstat")?;
-        Self::parse(&stat).context("/proc/thread-self/schedstat does not say how long the thread waited")
+    /// Of the first thread of a process.
+    pub(crate) fn of(pid: u32) -> Result<Self> {
+        let file = format!("/proc/{pid}/schedstat");
+        let stat = fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+        Self::parse(&stat).with_context(|| format!("{file} does not say how long the thread waited"))
     }
 
     fn parse(stat: &str) -> Option<Self> {
@@ -46,6 +48,15 @@ impl Waits {
     pub(crate) fn mean_since(self, before: Self) -> f64 {
         let times = self.times.saturating_sub(before.times).max(1);
         self.waited.saturating_sub(before.waited).as_nanos() as f64 / times as f64
+    }
+}
+
+impl Sum for Waits {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self { waited: Duration::ZERO, times: 0 }, |one, other| Self {
+            waited: one.waited + other.waited,
+            times: one.times + other.times,
+        })
     }
 }
 

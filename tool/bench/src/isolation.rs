@@ -2,8 +2,8 @@
 //!
 //! It boots kernels of its own, so that one can be without `cpu.idle` and SCHED_IDLE. In each a realm has a service a core, each
 //! busy for 300 µs a call, under an open-loop load that keeps the cores [`LOAD`] busy, and a service that answers an empty call.
-//! The calls are made from outside, by this process: its CPU, and that of the wire, is part of the load. They are measured
-//! alone, and beside spinners, memory hogs and disk writers of another realm, in turn.
+//! Each service has a client, a latency-critical proc of the same realm: its CPU, and that of the wire, is part of the load. Calls are
+//! measured alone, and beside spinners, memory hogs and disk writers of another realm, in turn.
 
 mod load;
 mod noise;
@@ -33,6 +33,8 @@ pub struct Bench {
     pub sigma: PathBuf,
     /// The service.
     pub burner: PathBuf,
+    /// The client.
+    pub pacer: PathBuf,
     /// The noise.
     pub flood: PathBuf,
     /// Which: `spin`, `hog`, `disk`, or `all` of them.
@@ -63,7 +65,7 @@ pub async fn run(bench: &Bench) -> Result<Report> {
             }
         }
         for (when, wait) in [("alone", outcome.caller_wait.0), ("beside BE", outcome.caller_wait.1)] {
-            report.row(format!("{name}wait of the caller for a core {when}"), wait / 1e3, "us");
+            report.row(format!("{name}wait of a client for a core {when}"), wait / 1e3, "us");
         }
         report.row(format!("{name}burning calls"), outcome.rate, "/s");
         report.row(format!("{name}cores busy alone"), 100.0 * outcome.busy, "%");
@@ -100,7 +102,7 @@ async fn measure(bench: &Bench, options: &[&str], report: &mut Report) -> Result
     if options.is_empty() {
         report.kernel(&kernel);
     }
-    let mut load = Load::prepare(&machine.realm("lc").await?, &bench.burner, kernel.cores).await?;
+    let mut load = Load::prepare(&machine.realm("lc").await?, bench, kernel.os_pid, kernel.cores).await?;
     let noise = Noise::prepare(machine.realm("be").await?, bench, &kernel).await?;
     // Meanwhile the caches fill, and what is made at first use is made.
     load.calibrate(LOAD, bench.time.min(CALIBRATION)).await?;

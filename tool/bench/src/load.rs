@@ -7,7 +7,6 @@
 
 pub mod answer;
 pub mod asks;
-pub(crate) mod clock;
 mod connection;
 mod drive;
 mod pool;

@@ -97,6 +97,7 @@ async fn isolation(noise: String, seconds: u64, runs: u32) -> Result<Report> {
     let bench = isolation::Bench {
         sigma: beside("sigma")?,
         burner: program("burner")?,
+        pacer: program("pacer")?,
         flood: program("flood")?,
         noise,
         time: Duration::from_secs(seconds),

@@ -1,17 +1,16 @@
 //! An open-loop load: calls are made when they are due, whether or not those before them have been answered, and their times
-//! count from then.
+//! count from then. Each service has a client of its own, the test proc `pacer`, which is latency-critical as it is itself.
 
+use super::Bench;
 use crate::cpu::{Cpu, Waits};
-use crate::load::clock::Clock;
+use crate::kernel_processes;
 use crate::load::{Plan, Spacing, Step};
 use crate::report::histogram;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
-use sigmaos::rpc::Device;
-use sigmaos::{ProcSpec, Sigma, proto};
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use sigma_pace::proto::{Course, PacerClient};
+use sigmaos::{ProcSpec, Sigma};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Empty calls a second.
@@ -27,16 +26,21 @@ const MOST_RISE: f64 = 3.0;
 /// Keeps the rate above none, where something else keeps the cores busy.
 const LEAST_RATE: f64 = 50.0;
 
-/// What a service reserves that burns 60 % of a core, and one that hardly does anything.
+/// What a service reserves that burns 60 % of a core, one that hardly does anything, and a client.
 const BURN_MCPU: u32 = 700;
 const EMPTY_MCPU: u32 = 50;
+const PACER_MCPU: u32 = 150;
 
-/// The services, and how often they are called.
+/// What the clients are executed as.
+const PACER: &str = "pacer";
+
+/// The clients of the services, and how often they call.
 pub(super) struct Load {
-    burns: Vec<Device>,
-    empty: Device,
+    burns: Vec<PacerClient>,
+    empty: PacerClient,
     /// Calls a second of each service that burns.
     pub(super) rate: f64,
+    sigmad: u32,
 }
 
 /// What a run measured.
@@ -44,8 +48,8 @@ pub(super) struct Load {
 pub(super) struct Run {
     pub(super) burn: Measured,
     pub(super) empty: Measured,
-    /// How long this process, which makes the calls and is no LC proc, waited for a core each time that it was woken, in
-    /// nanoseconds on average. A call has it twice, and no service can help it.
+    /// How long a client waited for a core each time that it was woken, in nanoseconds on average. A call has it twice, and its
+    /// service cannot help it.
     pub(super) caller_wait: f64,
 }
 
@@ -57,14 +61,18 @@ pub(super) struct Measured {
 }
 
 impl Load {
-    /// Starts a service a core, and one for empty calls.
-    pub(super) async fn prepare(sigma: &Sigma, burner: &Path, cores: u32) -> Result<Self> {
-        sigma.put_file("/bin/burner", std::fs::read(burner)?).await?;
+    /// Starts a service a core, one for empty calls, and their clients.
+    pub(super) async fn prepare(sigma: &Sigma, bench: &Bench, sigmad: u32, cores: u32) -> Result<Self> {
+        for (name, program) in [("burner", &bench.burner), (PACER, &bench.pacer)] {
+            let contents = std::fs::read(program).with_context(|| format!("read {}", program.display()))?;
+            sigma.put_file(&format!("/bin/{name}"), contents).await?;
+        }
         let mut burns = Vec::new();
         for core in 0..cores {
-            burns.push(serve(sigma, &format!("/burn-{core}"), BURN_MCPU).await?);
+            burns.push(serve(sigma, &format!("burn-{core}"), "Burner.Burn", BURN_MCPU).await?);
         }
-        Ok(Self { burns, empty: serve(sigma, "/empty", EMPTY_MCPU).await?, rate: FIRST_RATE })
+        let empty = serve(sigma, "empty", "Burner.Rest", EMPTY_MCPU).await?;
+        Ok(Self { burns, empty, rate: FIRST_RATE, sigmad })
     }
 
     /// Finds the rate at which this part of the cores is busy: with the calls, and with making and carrying them.
@@ -80,66 +88,53 @@ impl Load {
 
     /// Calls for so long.
     pub(super) async fn run(&self, time: Duration) -> Result<Run> {
-        let burnt = Arc::new(Mutex::new(histogram()?));
-        let empty = Arc::new(Mutex::new(histogram()?));
-        let mut streams = JoinSet::new();
-        let before = Waits::of_this_thread()?;
-        for (seed, device) in self.burns.iter().enumerate() {
-            let stream =
-                calls(device.clone(), "Burner.Burn", self.rate, seed as u64 + 1, time, Arc::clone(&burnt));
-            streams.spawn(stream);
+        let (mut burns, before) = (JoinSet::new(), self.waits()?);
+        for (seed, pacer) in self.burns.iter().enumerate() {
+            burns.spawn(calls(pacer.clone(), self.rate, seed as u64 + 1, time));
         }
-        streams.spawn(calls(self.empty.clone(), "Burner.Rest", EMPTY_RATE, 99, time, Arc::clone(&empty)));
-        while let Some(done) = streams.join_next().await {
-            done.context("a stream of calls panicked")??;
+        let empty = calls(self.empty.clone(), EMPTY_RATE, 99, time).await?;
+        let mut burnt = histogram()?;
+        while let Some(done) = burns.join_next().await {
+            burnt.add(done.context("a stream of calls panicked")??)?;
         }
-        let caller_wait = Waits::of_this_thread()?.mean_since(before);
+        let caller_wait = self.waits()?.mean_since(before);
         Ok(Run { burn: measured(&burnt), empty: measured(&empty), caller_wait })
     }
+
+    /// Of all clients.
+    fn waits(&self) -> Result<Waits> {
+        let clients = kernel_processes::procs(self.sigmad, PACER)?;
+        ensure!(clients.len() == self.burns.len() + 1, "{} of the clients are there", clients.len());
+        clients.iter().map(|client| Waits::of(client.pid())).sum()
+    }
 }
 
-async fn serve(sigma: &Sigma, path: &str, mcpu: u32) -> Result<Device> {
-    let spec = ProcSpec::new("/bin/burner")?.args([path]).latency_critical(mcpu);
-    let pid = sigma.spawn(spec).await?;
-    sigma.wait_start(pid).await?;
-    Ok(sigma.open_rpc(&format!("{path}/rpc")).await?)
+/// Starts a service, and who calls it.
+async fn serve(sigma: &Sigma, name: &str, method: &str, mcpu: u32) -> Result<PacerClient> {
+    let (path, client) = (format!("/{name}"), format!("/{name}-client"));
+    for (program, args, mcpu) in
+        [("burner", &[&path[..]][..], mcpu), (PACER, &[&client, &path, method], PACER_MCPU)]
+    {
+        let spec =
+            ProcSpec::new(&format!("/bin/{program}"))?.args(args.iter().copied()).latency_critical(mcpu);
+        let pid = sigma.spawn(spec).await?;
+        sigma.wait_start(pid).await?;
+    }
+    // It answers when all calls were made.
+    Ok(sigma.open_rpc(&format!("{client}/rpc")).await?.deadline(None).into())
 }
 
-/// Makes calls at random times, `rate` a second on average.
-async fn calls(
-    device: Device,
-    method: &'static str,
-    rate: f64,
-    seed: u64,
-    time: Duration,
-    times: Arc<Mutex<Histogram<u64>>>,
-) -> Result<()> {
+/// Has calls made at random times, `rate` a second on average.
+async fn calls(pacer: PacerClient, rate: f64, seed: u64, time: Duration) -> Result<Histogram<u64>> {
     let plan = Plan { steps: vec![Step { rate, time }], spacing: Spacing::Poisson, seed };
-    let begun = Instant::now();
-    let mut clock = Clock::start(begun, plan.arrivals())?;
-    let mut pending = JoinSet::new();
-    while let Some(at) = clock.next().await? {
-        let due = begun + at;
-        let (device, times) = (device.clone(), Arc::clone(&times));
-        pending.spawn(async move {
-            // Whatever is answered is read as nothing: the time is all that counts.
-            let answer = device.call::<proto::Empty>(method, &proto::Empty {}, Default::default()).await;
-            let took = Instant::now().saturating_duration_since(due);
-            answer?;
-            times.lock().unwrap_or_else(PoisonError::into_inner).record(took.as_nanos().max(1) as u64)?;
-            anyhow::Ok(())
-        });
-        while let Some(done) = pending.try_join_next() {
-            done.context("a call panicked")??;
-        }
+    let due_ns = plan.arrivals().map(|at| at.as_nanos() as u64).collect();
+    let mut times = histogram()?;
+    for took in pacer.run(Course { due_ns }).await?.took_ns {
+        times.record(took.max(1))?;
     }
-    while let Some(done) = pending.join_next().await {
-        done.context("a call panicked")??;
-    }
-    Ok(())
+    Ok(times)
 }
 
-fn measured(times: &Mutex<Histogram<u64>>) -> Measured {
-    let times = times.lock().unwrap_or_else(PoisonError::into_inner);
+fn measured(times: &Histogram<u64>) -> Measured {
     Measured { mean: times.mean(), p99: times.value_at_quantile(0.99) as f64 }
 }

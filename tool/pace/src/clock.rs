@@ -10,7 +10,8 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 
-pub(crate) struct Clock<Times> {
+#[derive(Debug)]
+pub struct Clock<Times> {
     begun: Instant,
     times: Times,
     timer: AsyncFd<OwnedFd>,
@@ -21,7 +22,7 @@ impl<Times: Iterator<Item = Duration>> Clock<Times> {
     ///
     /// # Errors
     /// Where the system has no timer left.
-    pub(crate) fn start(begun: Instant, times: Times) -> io::Result<Self> {
+    pub fn start(begun: Instant, times: Times) -> io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         #[allow(
@@ -37,7 +38,7 @@ impl<Times: Iterator<Item = Duration>> Clock<Times> {
     ///
     /// # Errors
     /// What the system says of its timer.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Duration>> {
+    pub async fn next(&mut self) -> io::Result<Option<Duration>> {
         let Some(at) = self.times.next() else { return Ok(None) };
         match at.saturating_sub(self.begun.elapsed()) {
             Duration::ZERO => tokio::task::yield_now().await,
