@@ -5,6 +5,7 @@
 
 use sigma_test::{Machine, Tenant, eventually, host, story, story_with};
 use sigmaos::{Cause, Pid, Status, proto};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Memory that procs of the machine may hold, in bytes.
@@ -215,6 +216,52 @@ fn busy_lc_procs_are_kept_on_a_core_each_while_be_procs_run_and_let_go_after() {
         for pid in busy {
             lc.kill(pid).await;
             lc.wait_exit(pid).await;
+        }
+    });
+}
+
+#[test]
+fn busy_be_procs_are_bound_to_all_cores_in_turn_while_lc_procs_run_and_let_go_after() {
+    story(async |machine| {
+        if !machine.has_cgroups().await {
+            return;
+        }
+        let cores = machine.status().await["cores"].as_u64().unwrap() as usize;
+        let (lc, be) = (machine.realm("lc").await, machine.realm("be").await);
+        let served = lc.spawn_lc(100, "actor start wait-kill").await;
+        let mut busy = Vec::new();
+        for _ in 0..cores {
+            let spec = be.spec("actor start spin").await.grace(Duration::ZERO);
+            busy.push(be.spawn_spec(spec).await);
+        }
+        let sigmad = machine.sigmad().await;
+        let anywhere = host::status(sigmad, "Cpus_allowed_list").unwrap();
+        let where_they_are = || {
+            let processes = host::descendants(sigmad).into_iter();
+            let spinners = processes.filter(|process| host::command(*process) == "actor start spin");
+            spinners.filter_map(|process| host::status(process, "Cpus_allowed_list")).collect::<Vec<_>>()
+        };
+        let bound = async || {
+            eventually("each core has one", async || {
+                let places = where_they_are();
+                let different: BTreeSet<_> =
+                    places.iter().filter(|place| **place != anywhere || cores == 1).collect();
+                (different.len() == cores && places.len() == cores).then_some(places)
+            })
+            .await
+        };
+        let first = bound().await;
+        if cores > 1 {
+            eventually("they change places", async || (bound().await != first).then_some(())).await;
+        }
+        end(&lc, served).await;
+        eventually("they go where they like", async || {
+            (where_they_are() == vec![anywhere.clone(); cores]).then_some(())
+        })
+        .await;
+        for pid in busy {
+            be.kill(pid).await;
+            be.wait_exit(pid).await;
         }
     });
 }

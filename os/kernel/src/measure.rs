@@ -1,7 +1,7 @@
 //! What is measured for the scheduler: idle CPU while BE procs wait, and what LC procs use.
 
 use crate::cgroup::{Cgroups, Slot};
-use crate::homes::Homes;
+use crate::homes::{Homes, Used};
 use crate::kernel::Kernel;
 use crate::machine::{IdleMeter, used_us};
 use futures_util::FutureExt;
@@ -36,12 +36,12 @@ pub(crate) async fn idle(kernel: Arc<Kernel>) {
 }
 
 /// Measures what latency-critical procs use, where those that use too much can be moved, and keeps their busy threads on a core
-/// each beside BE procs.
+/// each beside BE procs, and those of BE procs on all cores.
 pub(crate) async fn used(kernel: Arc<Kernel>) {
     if !kernel.cgroups.on() {
         return;
     }
-    loop {
+    'served: loop {
         kernel.scheduler.serving.notified().await;
         let mut meter = UseMeter::new(kernel.capacity.cores);
         let mut homes = Homes::default();
@@ -53,7 +53,9 @@ pub(crate) async fn used(kernel: Arc<Kernel>) {
                 // The first BE procs that start need not wait for a measurement; of many short ones only the first.
                 () = kernel.scheduler.filling.notified(), if early && !beside_be => {}
             }
-            let procs = (due <= Instant::now()).then(|| running_lc(&kernel));
+            let procs = (due <= Instant::now()).then(|| {
+                [kernel.scheduler.lc_procs(), kernel.scheduler.be_procs()].map(|pids| running(&kernel, pids))
+            });
             early = procs.is_some();
             // What was told of earlier ones is old.
             let _ = kernel.scheduler.filling.notified().now_or_never();
@@ -67,7 +69,7 @@ pub(crate) async fn used(kernel: Arc<Kernel>) {
                 homes.keep(kept);
                 (meter, homes, event)
             });
-            let Ok(measured) = measured.await else { break };
+            let Ok(measured) = measured.await else { continue 'served };
             let event;
             (meter, homes, event) = measured;
             if let Some(event) = event {
@@ -75,17 +77,18 @@ pub(crate) async fn used(kernel: Arc<Kernel>) {
                 kernel.schedule(event);
             }
         }
+        homes.keep(false);
     }
 }
 
-/// The control groups of LC procs.
-fn running_lc(kernel: &Kernel) -> Vec<(Pid, Slot)> {
+/// The control groups of those of these procs that run.
+fn running(kernel: &Kernel, pids: Vec<Pid>) -> Vec<(Pid, Slot)> {
     let process = |pid| {
         let proc = kernel.procs.get(pid)?;
         let inner = proc.lock();
         Some((pid, inner.running.as_ref()?.slot.clone()?))
     };
-    kernel.scheduler.lc_procs().into_iter().filter_map(process).collect()
+    pids.into_iter().filter_map(process).collect()
 }
 
 /// Measures CPU between one call and the next.
@@ -103,11 +106,25 @@ impl UseMeter {
         Self { cores, idle, at: Instant::now(), used_us: HashMap::new() }
     }
 
-    fn read(&mut self, cgroups: &Cgroups, procs: Vec<(Pid, Slot)>, homes: &mut Homes) -> Event {
+    /// `procs` are those of LC and those of BE.
+    fn read(&mut self, cgroups: &Cgroups, procs: [Vec<(Pid, Slot)>; 2], homes: &mut Homes) -> Event {
         let idle_mcpu = self.idle.read(self.cores);
         let span_us = self.at.elapsed().as_micros() as u64;
         self.at = Instant::now();
         let before = std::mem::take(&mut self.used_us);
+        let [(lc, lc_processes), (_, be_processes)] =
+            procs.map(|procs| self.used_since(&before, cgroups, procs));
+        homes.measure(span_us, &lc_processes, &be_processes);
+        Event::Used { span_us, idle_mcpu, procs: lc }
+    }
+
+    /// The time that each of these procs used, and each of their processes.
+    fn used_since(
+        &mut self,
+        before: &HashMap<Pid, u64>,
+        cgroups: &Cgroups,
+        procs: Vec<(Pid, Slot)>,
+    ) -> (Vec<(Pid, u64)>, Vec<Used>) {
         let (mut used, mut processes_used) = (Vec::new(), Vec::new());
         for (pid, slot) in procs {
             // Nothing is known of one that ends, or is just being moved.
@@ -121,7 +138,6 @@ impl UseMeter {
             }
             self.used_us.insert(pid, now_us);
         }
-        homes.measure(span_us, &processes_used);
-        Event::Used { span_us, idle_mcpu, procs: used }
+        (used, processes_used)
     }
 }

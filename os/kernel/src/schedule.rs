@@ -91,6 +91,11 @@ impl Scheduler {
         self.lock().lc_procs().collect()
     }
 
+    /// The BE procs that run and do not wait for a child.
+    pub(crate) fn be_procs(&self) -> Vec<Pid> {
+        self.lock().be_procs().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Policy> {
         self.policy.lock().unwrap_or_else(PoisonError::into_inner)
     }

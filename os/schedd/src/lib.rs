@@ -36,6 +36,7 @@
 //! An event costs about a logarithm of what is queued, and as much again for each proc that it starts.
 
 mod admit;
+pub mod anchors;
 pub mod book;
 mod event;
 mod evict;
