@@ -98,6 +98,8 @@ fn files(attempts: &mut Attempts) {
         "name_to_handle_at" => SYS_name_to_handle_at(AT_FDCWD, c"/".as_ptr(), NULL, NULL, 0);
         "open_by_handle_at" => SYS_open_by_handle_at(AT_FDCWD, NULL, O_RDONLY);
         "inotify_init1" => SYS_inotify_init1(0);
+        "timerfd_create that follows a clock that is set" => SYS_timerfd_create(CLOCK_REALTIME, 0);
+        "timerfd_create that wakes the machine" => SYS_timerfd_create(CLOCK_BOOTTIME_ALARM, 0);
         "fanotify_init" => SYS_fanotify_init(0, 0);
     }
 }
