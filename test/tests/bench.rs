@@ -1,4 +1,4 @@
-//! Benchmarks of calls, names, objects, isolation and the social network, small: so that none of them rots. How fast anything is here is
+//! Benchmarks of starts, an idle kernel, the scheduler, calls, names, objects, isolation and the social network, small: so that none of them rots. How fast anything is here is
 //! not held against anything.
 
 // A story that cannot go on fails at once, where it stands.
@@ -16,7 +16,8 @@ async fn bench(machine: &Machine, args: &[&str]) -> (Vec<String>, Vec<String>) {
         let part = report[part].as_array().unwrap();
         let named = part.iter().map(|row| (row["name"].as_str().unwrap(), row["value"].as_f64().unwrap()));
         // Two entries may find room in memory that is there; of few calls those that go further may take less time, and all the same.
-        let may_be_none = ["memory an entry", "past the bare client", " sd"];
+        let may_be_none =
+            ["memory an entry", "memory of the kernel", "past the bare client", " sd", "step ", "CPU"];
         let timed = named.clone().filter(|(name, _)| !may_be_none.iter().any(|words| name.contains(words)));
         timed.for_each(|(name, value)| assert!(value > 0.0, "{name} takes no time: {said}"));
         named.map(|(name, _)| name.to_owned()).collect()
@@ -28,6 +29,24 @@ fn has(names: &[String], words: &[&str]) {
     for word in words {
         assert!(names.iter().any(|name| name.contains(word)), "no row says {word:?}: {names:#?}");
     }
+}
+
+#[test]
+fn starts_and_an_idle_kernel_are_measured() {
+    story(async |machine| {
+        let (rows, promises) = bench(machine, &["start", "--count", "8"]).await;
+        has(&rows, &["warm", "cold", "first in a realm: making the realm p50", "step launch p50", "floor"]);
+        has(&promises, &["cold start p50", "first start in a new realm p50", "warm start p50 / floor p50"]);
+        let (rows, promises) = bench(machine, &["start", "--throughput", "--count", "8"]).await;
+        has(&rows, &["procs spawned, run and reaped", "memory of the kernel for a running proc"]);
+        has(&promises, &["floor per second / procs per second", "bare loop per second / procs per second"]);
+        let (rows, promises) = bench(machine, &["idle", "--seconds", "1"]).await;
+        has(&rows, &["sigmad", "named", "all of them: memory"]);
+        has(&promises, &["memory of an idle kernel", "CPU of an idle kernel"]);
+        let (rows, promises) = bench(machine, &["sched"]).await;
+        has(&rows, &["wait of a modest realm's proc p99"]);
+        assert!(promises.len() >= 2, "{promises:?}");
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use sigma_test::{Machine, Neighbour, story};
 use sigmaos::{Cause, Status};
+use std::cell::Cell;
 use std::time::Duration;
 
 /// Calls and starts of the neighbour while each flood is on.
@@ -49,32 +50,42 @@ fn got(said: &str) -> usize {
     got.parse().unwrap()
 }
 
-/// Runs a flood that ends by itself while the neighbour is served; gives what it said, and how it ended.
-async fn flood(machine: &Machine, what: &str) -> (String, Status) {
+/// Runs a flood that ends by itself, one after the other while the neighbour is served; checks what each said, and how it ended.
+async fn flood(machine: &Machine, what: &str, check: impl Fn(&str, Status)) {
     let neighbour = Neighbour::moves_in(machine).await;
     let tenant = machine.realm("hostile").await;
-    let pid = tenant.start(&format!("flood {what}")).await;
-    is_served(&neighbour, what).await;
-    let status = tenant.wait_exit(pid).await;
+    let served = Cell::new(false);
+    let serve = async {
+        is_served(&neighbour, what).await;
+        served.set(true);
+    };
+    let again = async {
+        while !served.get() {
+            let pid = tenant.start(&format!("flood {what}")).await;
+            let status = tenant.wait_exit(pid).await;
+            check(&tenant.stdout(pid).await, status);
+        }
+    };
+    tokio::join!(serve, again);
     neighbour.moves_out().await;
-    (tenant.stdout(pid).await, status)
 }
 
 #[test]
 fn a_fork_bomb_makes_no_process() {
     story(async |machine| {
-        let (said, status) = flood(machine, "forks").await;
-        assert_eq!((got(&said), status), (0, Status::ok()));
+        flood(machine, "forks", |said, status| assert_eq!((got(said), status), (0, Status::ok()))).await;
     });
 }
 
 #[test]
 fn a_flood_of_threads_ends_at_the_limit() {
     story(async |machine| {
-        let (said, status) = flood(machine, "threads").await;
-        assert_eq!(status, Status::ok());
         let most = if machine.has_cgroups().await { MAX_TASKS } else { 4096 };
-        assert!((1..most).contains(&got(&said)), "{said}");
+        flood(machine, "threads", |said, status| {
+            assert_eq!(status, Status::ok());
+            assert!((1..most).contains(&got(said)), "{said}");
+        })
+        .await;
     });
 }
 
@@ -85,17 +96,21 @@ fn who_takes_all_memory_dies_alone() {
             // Nobody limits memory then, which 'sigma status' says; this machine is not to be brought down.
             return;
         }
-        let (_, status) = flood(machine, "memory").await;
-        assert!(matches!(status, Status::Crashed { cause: Cause::OutOfMemory { .. }, .. }), "{status}");
+        flood(machine, "memory", |_, status| {
+            assert!(matches!(status, Status::Crashed { cause: Cause::OutOfMemory { .. }, .. }), "{status}");
+        })
+        .await;
     });
 }
 
 #[test]
 fn a_flood_of_descriptors_ends_at_the_limit() {
     story(async |machine| {
-        let (said, status) = flood(machine, "descriptors").await;
-        assert_eq!(status, Status::ok());
-        assert!((1..MAX_DESCRIPTORS / 2).contains(&got(&said)), "{said}");
+        flood(machine, "descriptors", |said, status| {
+            assert_eq!(status, Status::ok());
+            assert!((1..MAX_DESCRIPTORS / 2).contains(&got(said)), "{said}");
+        })
+        .await;
     });
 }
 
@@ -105,12 +120,12 @@ fn descriptors_cannot_be_smuggled_into_the_kernel() {
         let sigmad = machine.sigmad().await;
         let held = || std::fs::read_dir(format!("/proc/{sigmad}/fd")).unwrap().count();
         let before = held();
-        let (said, status) = flood(machine, "smuggle").await;
         // Where the system refuses them to nobody, they are bytes of no frame, and the door is closed for them.
-        assert!(
-            status.is_ok() || matches!(status, Status::Crashed { .. } | Status::Err { .. }),
-            "{said} {status}"
-        );
+        flood(machine, "smuggle", |said, status| {
+            let ended = status.is_ok() || matches!(status, Status::Crashed { .. } | Status::Err { .. });
+            assert!(ended, "{said} {status}");
+        })
+        .await;
         assert!(held() < before + MAX_DESCRIPTORS / 2, "{before} descriptors before, {} now", held());
     });
 }
@@ -119,16 +134,18 @@ fn descriptors_cannot_be_smuggled_into_the_kernel() {
 fn a_flood_of_watches_is_refused_at_the_limit() {
     story(async |machine| {
         // With so many calls it may lose its own connections, and end by that.
-        let (said, status) = flood(machine, "watches").await;
-        assert!(said.contains("refused: "), "{said} {status}");
+        flood(machine, "watches", |said, status| assert!(said.contains("refused: "), "{said} {status}"))
+            .await;
     });
 }
 
 #[test]
 fn a_flood_of_spawns_queues_behind_nobody_else() {
     story(async |machine| {
-        let (said, status) = flood(machine, "spawns").await;
-        assert!(status.is_ok() && got(&said) > 0, "{said} {status}");
+        flood(machine, "spawns", |said, status| {
+            assert!(status.is_ok() && got(said) > 0, "{said} {status}");
+        })
+        .await;
     });
 }
 

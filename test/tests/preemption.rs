@@ -221,14 +221,15 @@ fn busy_lc_procs_are_kept_on_a_core_each_while_be_procs_run_and_let_go_after() {
 }
 
 #[test]
-fn busy_be_procs_are_bound_to_all_cores_in_turn_while_lc_procs_run_and_let_go_after() {
+fn busy_be_procs_are_bound_to_all_cores_in_turn_beside_a_busy_lc_proc_and_let_go_after() {
     story(async |machine| {
         if !machine.has_cgroups().await {
             return;
         }
         let cores = machine.status().await["cores"].as_u64().unwrap() as usize;
         let (lc, be) = (machine.realm("lc").await, machine.realm("be").await);
-        let served = lc.spawn_lc(100, "actor start wait-kill").await;
+        let spec = lc.spec("actor start spin-half").await.latency_critical(800).grace(Duration::ZERO);
+        let served = lc.spawn_spec(spec).await;
         let mut busy = Vec::new();
         for _ in 0..cores {
             let spec = be.spec("actor start spin").await.grace(Duration::ZERO);
@@ -254,7 +255,8 @@ fn busy_be_procs_are_bound_to_all_cores_in_turn_while_lc_procs_run_and_let_go_af
         if cores > 1 {
             eventually("they change places", async || (bound().await != first).then_some(())).await;
         }
-        end(&lc, served).await;
+        lc.kill(served).await;
+        lc.wait_exit(served).await;
         eventually("they go where they like", async || {
             (where_they_are() == vec![anywhere.clone(); cores]).then_some(())
         })

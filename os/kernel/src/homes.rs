@@ -1,16 +1,25 @@
 //! The edge of `sigma_schedd::homes` and `sigma_schedd::anchors`: measures the threads of busy procs, and tells Linux on which core each
 //! is to run while LC and BE procs run beside each other.
 
-use crate::machine::thread_times;
+use crate::machine::{thread_times, thread_wanted_us};
 use rustix::process::Pid as OsPid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use sigma_schedd::anchors::{HUNGRY_MCPU, bind};
+use sigma_schedd::anchors::{Wanted, bind};
 use sigma_schedd::homes::{BUSY_MCPU, Core, Measured, Thread, assign, of_late};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 
-/// So many measurements BE threads stay where they are bound.
+/// So many measurements BE threads stay where they are bound, if they stay hungry.
 const ROUND: usize = 4;
+
+/// Threads of each class that are measured, at most: what there is beyond goes where it likes.
+const MOST_THREADS: usize = 1024;
+
+/// The threads of a BE process are looked at that used so much of a core in all.
+const LOOKED_AT_MCPU: u32 = 20;
+
+/// How often the threads of a process are listed to find those that were started meanwhile.
+const LOOKS: usize = 4;
 
 /// A process, and the CPU time that it used since the measurement before, in microseconds.
 pub(crate) type Used = (u32, u64);
@@ -23,8 +32,9 @@ pub(crate) struct Homes {
     measured: usize,
     /// Where each busy LC thread is to be beside BE procs.
     homes: BTreeMap<Thread, Core>,
-    /// The same with the BE threads that are bound, and the processes that have such threads.
-    places: BTreeMap<Thread, Core>,
+    /// Where each BE thread is to be that is bound.
+    bound: BTreeMap<Thread, Core>,
+    /// The processes that have threads of either kind.
     processes: BTreeSet<u32>,
     /// The processes whose threads are where they are to be: one that such a thread starts begins on its core.
     settled: BTreeSet<u32>,
@@ -35,60 +45,106 @@ impl Homes {
     pub(crate) fn measure(&mut self, span_us: u64, lc: &[Used], be: &[Used]) {
         let Some(all) = everywhere().filter(|_| span_us > 0) else { return };
         let cores: Vec<Core> = (0..CpuSet::MAX_CPU).filter(|core| all.is_set(*core)).collect();
-        let mut owners = BTreeMap::new();
-        let mut watch = |watch: &mut Watch, used: &[Used], least_mcpu: u32| {
-            let busy = |used: &&Used| used.1 * 1000 / span_us >= u64::from(least_mcpu);
-            let watched = used.iter().filter(|used| busy(used) || self.processes.contains(&used.0));
-            watch.measure(span_us, watched.map(|used| used.0), &mut owners)
-        };
-        let (lc, be) = (watch(&mut self.lc, lc, BUSY_MCPU), watch(&mut self.be, be, HUNGRY_MCPU));
+        let busy = |used: &&Used, least_mcpu: u32| used.1 * 1000 / span_us >= u64::from(least_mcpu);
+        let lc = lc.iter().filter(|used| busy(used, BUSY_MCPU) || self.processes.contains(&used.0));
+        let lc: Vec<Measured> = threads_of(lc)
+            .filter_map(|(process, thread)| {
+                let (now_us, core) = thread_times(process, thread)?;
+                let used_mcpu = self.lc.since(span_us, process, thread, now_us, of_late);
+                Some(Measured { thread, used_mcpu, core })
+            })
+            .collect();
+        let be = be.iter().filter(|used| busy(used, LOOKED_AT_MCPU));
+        let be: Vec<Wanted> = threads_of(be)
+            .filter_map(|(process, thread)| {
+                let now_us = thread_wanted_us(process, thread)?;
+                let mcpu = self.be.since(span_us, process, thread, now_us, |_, mcpu| mcpu);
+                Some(Wanted { thread, mcpu })
+            })
+            .collect();
+        let owners = [self.lc.next(), self.be.next()];
         self.homes = assign(&cores, &lc, &self.homes);
         self.measured += 1;
-        self.places = bind(&cores, &be, self.measured / ROUND);
-        self.places.extend(&self.homes);
-        self.processes = self.places.keys().filter_map(|thread| owners.get(thread).copied()).collect();
+        self.bound = if self.homes.is_empty() {
+            BTreeMap::new()
+        } else {
+            bind(&cores, &be, &self.bound, self.measured.is_multiple_of(ROUND))
+        };
+        let placed = self.homes.keys().chain(self.bound.keys());
+        let owner = |thread| owners.iter().find_map(|owners| owners.get(thread).copied());
+        self.processes = placed.filter_map(owner).collect();
+    }
+
+    /// Whether an LC thread is busy, beside which BE threads are bound.
+    pub(crate) fn has_busy(&self) -> bool {
+        !self.homes.is_empty()
     }
 
     /// Moves the threads to where they are to be. Unless LC procs run `beside` BE procs each goes where it likes.
     pub(crate) fn keep(&mut self, beside: bool) {
         let Some(all) = everywhere() else { return };
         let kept = if beside { self.processes.clone() } else { BTreeSet::new() };
-        // Those that have just been started by one with a place, or have none any more, are let go, too.
-        for thread in kept.union(&self.settled).flat_map(|process| threads(*process)) {
-            let place = self.places.get(&thread).copied().filter(|_| beside);
-            settle(thread, place, &all);
+        for process in kept.union(&self.settled) {
+            // Those that have just been started by one with a place, or have none any more, are let go, too.
+            let mut seen = BTreeSet::new();
+            for _ in 0..LOOKS {
+                let started: Vec<Thread> = threads(*process).filter(|thread| seen.insert(*thread)).collect();
+                for thread in &started {
+                    let place = self.homes.get(thread).or_else(|| self.bound.get(thread)).copied();
+                    settle(*thread, place.filter(|_| beside), &all);
+                }
+                if started.is_empty() {
+                    break;
+                }
+            }
         }
         self.settled = kept;
     }
 }
 
-/// Of each thread that is measured: the time that it had run in all, and what it counts with.
+/// The threads of these processes, as far as they are looked at.
+fn threads_of<'a>(processes: impl Iterator<Item = &'a Used>) -> impl Iterator<Item = (u32, Thread)> {
+    processes
+        .flat_map(|(process, _)| threads(*process).map(move |thread| (*process, thread)))
+        .take(MOST_THREADS)
+}
+
+/// What is known of each thread from one measurement to the next.
 #[derive(Default)]
-struct Watch(HashMap<Thread, (u64, u32)>);
+struct Watch {
+    before: HashMap<Thread, Seen>,
+    now: HashMap<Thread, Seen>,
+}
+
+/// One thread: its process, its time in all, and what it counted with.
+struct Seen {
+    process: u32,
+    all_us: u64,
+    mcpu: u32,
+}
 
 impl Watch {
-    /// What each thread of these processes counts with, and whose it is.
-    fn measure(
+    /// What a thread counts with, by what it counted with before and the time since; nothing where it is new.
+    fn since(
         &mut self,
         span_us: u64,
-        processes: impl Iterator<Item = u32>,
-        owners: &mut BTreeMap<Thread, u32>,
-    ) -> Vec<Measured> {
-        let (before, mut measured) = (std::mem::take(&mut self.0), Vec::new());
-        for process in processes {
-            for thread in threads(process) {
-                let Some((now_us, core)) = thread_times(process, thread) else { continue };
-                // Of one that is new nothing is known.
-                let used_mcpu = before.get(&thread).map_or(0, |(before_us, before_mcpu)| {
-                    let used_us = now_us.saturating_sub(*before_us);
-                    of_late(*before_mcpu, (used_us * 1000 / span_us) as u32)
-                });
-                measured.push(Measured { thread, used_mcpu, core });
-                self.0.insert(thread, (now_us, used_mcpu));
-                owners.insert(thread, process);
-            }
-        }
-        measured
+        process: u32,
+        thread: Thread,
+        all_us: u64,
+        count: impl Fn(u32, u32) -> u32,
+    ) -> u32 {
+        let mcpu = self.before.get(&thread).map_or(0, |before| {
+            let since_us = all_us.saturating_sub(before.all_us);
+            count(before.mcpu, (since_us * 1000 / span_us) as u32)
+        });
+        self.now.insert(thread, Seen { process, all_us, mcpu });
+        mcpu
+    }
+
+    /// The measurement is over; gives whose each thread is.
+    fn next(&mut self) -> BTreeMap<Thread, u32> {
+        self.before = std::mem::take(&mut self.now);
+        self.before.iter().map(|(thread, seen)| (*thread, seen.process)).collect()
     }
 }
 

@@ -57,6 +57,13 @@ pub(crate) fn thread_times(os_pid: u32, thread: u32) -> Option<(u64, usize)> {
     Some((parse_used(&stat)?, field(&stat, 39)? as usize))
 }
 
+/// The time that a thread has run or waited for a core, from the first fields of schedstat; where the system does not tell, none.
+pub(crate) fn thread_wanted_us(os_pid: u32, thread: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{os_pid}/task/{thread}/schedstat")).ok()?;
+    let mut fields = stat.split_whitespace().map_while(|field| field.parse::<u64>().ok());
+    Some((fields.next()? + fields.next()?) / 1000)
+}
+
 /// User and system time of /proc/PID/stat, fields 14 and 15 of proc_pid_stat(5).
 fn parse_used(stat: &str) -> Option<u64> {
     Some((field(stat, 14)? + field(stat, 15)?) * TICK_US)

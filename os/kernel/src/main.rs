@@ -7,6 +7,7 @@
 //! - What a tenant sends is an error for that tenant at worst.
 //! - A machine is one unit of failure: when sigmad ends, all that it started ends, and the next one boots clean.
 
+mod backoff;
 mod binary;
 mod boot;
 mod cgroup;

@@ -1,4 +1,4 @@
-//! What is measured for the scheduler: idle CPU while BE procs wait, and what LC procs use.
+//! What is measured for the scheduler: idle CPU while BE procs wait, what LC procs use, and which threads are busy while both run.
 
 use crate::cgroup::{Cgroups, Slot};
 use crate::homes::{Homes, Used};
@@ -7,7 +7,7 @@ use crate::machine::{IdleMeter, used_us};
 use futures_util::FutureExt;
 use sigma_abi::Pid;
 use sigma_schedd::Event;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -35,8 +35,11 @@ pub(crate) async fn idle(kernel: Arc<Kernel>) {
     }
 }
 
+/// BE procs that are looked at for hungry threads, at most.
+const MOST_BE_PROCS: usize = 128;
+
 /// Measures what latency-critical procs use, where those that use too much can be moved, and keeps their busy threads on a core
-/// each beside BE procs, and those of BE procs on all cores.
+/// each beside BE procs, and hungry threads of those on one each.
 pub(crate) async fn used(kernel: Arc<Kernel>) {
     if !kernel.cgroups.on() {
         return;
@@ -54,7 +57,12 @@ pub(crate) async fn used(kernel: Arc<Kernel>) {
                 () = kernel.scheduler.filling.notified(), if early && !beside_be => {}
             }
             let procs = (due <= Instant::now()).then(|| {
-                [kernel.scheduler.lc_procs(), kernel.scheduler.be_procs()].map(|pids| running(&kernel, pids))
+                let lc = kernel.scheduler.lc_procs();
+                let most = if homes.has_busy() && kernel.sched_idle { MOST_BE_PROCS } else { 0 };
+                // What is served as BE is placed so, too.
+                let be = lc.iter().filter(|(_, as_be)| *as_be).map(|(pid, _)| *pid);
+                let be: BTreeSet<Pid> = be.chain(kernel.scheduler.be_procs(most)).collect();
+                (running(&kernel, lc.into_iter().map(|(pid, _)| pid).chain(be.iter().copied())), be)
             });
             early = procs.is_some();
             // What was told of earlier ones is old.
@@ -65,7 +73,7 @@ pub(crate) async fn used(kernel: Arc<Kernel>) {
             let cgroups = Arc::clone(&kernel.cgroups);
             // There may be thousands of files to read.
             let measured = tokio::task::spawn_blocking(move || {
-                let event = procs.map(|procs| meter.read(&cgroups, procs, &mut homes));
+                let event = procs.map(|(procs, be)| meter.read(&cgroups, procs, &be, &mut homes));
                 homes.keep(kept);
                 (meter, homes, event)
             });
@@ -77,18 +85,19 @@ pub(crate) async fn used(kernel: Arc<Kernel>) {
                 kernel.schedule(event);
             }
         }
-        homes.keep(false);
+        // All are let go.
+        let _ = tokio::task::spawn_blocking(move || homes.keep(false)).await;
     }
 }
 
 /// The control groups of those of these procs that run.
-fn running(kernel: &Kernel, pids: Vec<Pid>) -> Vec<(Pid, Slot)> {
+fn running(kernel: &Kernel, pids: impl Iterator<Item = Pid>) -> BTreeMap<Pid, Slot> {
     let process = |pid| {
         let proc = kernel.procs.get(pid)?;
         let inner = proc.lock();
         Some((pid, inner.running.as_ref()?.slot.clone()?))
     };
-    pids.into_iter().filter_map(process).collect()
+    pids.filter_map(process).collect()
 }
 
 /// Measures CPU between one call and the next.
@@ -106,26 +115,19 @@ impl UseMeter {
         Self { cores, idle, at: Instant::now(), used_us: HashMap::new() }
     }
 
-    /// `procs` are those of LC and those of BE.
-    fn read(&mut self, cgroups: &Cgroups, procs: [Vec<(Pid, Slot)>; 2], homes: &mut Homes) -> Event {
+    /// Of these procs those of `be` are placed as BE; they may be LC procs all the same.
+    fn read(
+        &mut self,
+        cgroups: &Cgroups,
+        procs: BTreeMap<Pid, Slot>,
+        be: &BTreeSet<Pid>,
+        homes: &mut Homes,
+    ) -> Event {
         let idle_mcpu = self.idle.read(self.cores);
         let span_us = self.at.elapsed().as_micros() as u64;
         self.at = Instant::now();
         let before = std::mem::take(&mut self.used_us);
-        let [(lc, lc_processes), (_, be_processes)] =
-            procs.map(|procs| self.used_since(&before, cgroups, procs));
-        homes.measure(span_us, &lc_processes, &be_processes);
-        Event::Used { span_us, idle_mcpu, procs: lc }
-    }
-
-    /// The time that each of these procs used, and each of their processes.
-    fn used_since(
-        &mut self,
-        before: &HashMap<Pid, u64>,
-        cgroups: &Cgroups,
-        procs: Vec<(Pid, Slot)>,
-    ) -> (Vec<(Pid, u64)>, Vec<Used>) {
-        let (mut used, mut processes_used) = (Vec::new(), Vec::new());
+        let (mut used, mut lc_processes, mut be_processes) = (Vec::new(), Vec::new(), Vec::new());
         for (pid, slot) in procs {
             // Nothing is known of one that ends, or is just being moved.
             let processes = cgroups.processes(&slot);
@@ -133,11 +135,15 @@ impl UseMeter {
             let Some(now_us) = used_us.filter(|_| !processes.is_empty()) else { continue };
             if let Some(before_us) = before.get(&pid) {
                 let used_us = now_us.saturating_sub(*before_us);
+                // Of BE procs the policy measures nothing, and passes over them.
                 used.push((pid, used_us));
-                processes_used.extend(processes.iter().map(|process| (*process, used_us)));
+                let placed: &mut Vec<Used> =
+                    if be.contains(&pid) { &mut be_processes } else { &mut lc_processes };
+                placed.extend(processes.iter().map(|process| (*process, used_us)));
             }
             self.used_us.insert(pid, now_us);
         }
-        (used, processes_used)
+        homes.measure(span_us, &lc_processes, &be_processes);
+        Event::Used { span_us, idle_mcpu, procs: used }
     }
 }

@@ -86,14 +86,15 @@ impl Scheduler {
         [policy.realms_with_lc(), policy.realms_with_be()].map(BTreeSet::clone)
     }
 
-    /// The LC procs that run.
-    pub(crate) fn lc_procs(&self) -> Vec<Pid> {
-        self.lock().lc_procs().collect()
+    /// The LC procs that run, and whether each is served as BE.
+    pub(crate) fn lc_procs(&self) -> Vec<(Pid, bool)> {
+        let policy = self.lock();
+        policy.lc_procs().map(|pid| (pid, policy.is_demoted(pid))).collect()
     }
 
-    /// The BE procs that run and do not wait for a child.
-    pub(crate) fn be_procs(&self) -> Vec<Pid> {
-        self.lock().be_procs().collect()
+    /// At most so many of the BE procs that run and do not wait for a child.
+    pub(crate) fn be_procs(&self, most: usize) -> Vec<Pid> {
+        self.lock().be_procs().take(most).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Policy> {

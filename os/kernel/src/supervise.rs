@@ -8,6 +8,7 @@
 //! A process that hangs without ending is as good as dead, so each is asked now and then, and one that does not answer is killed
 //! and started again like any other that ended.
 
+use crate::backoff::Backoff;
 use crate::rank::Ranks;
 use crate::realm::proxies::Desk;
 use crate::session;
@@ -207,7 +208,7 @@ impl Drop for Server {
 }
 
 async fn supervise(program: Program, up: watch::Sender<Life>, mut end: watch::Receiver<bool>) {
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF, HEALTHY);
     loop {
         let born = Instant::now();
         match live(&program, &up, &mut end).await {
@@ -226,14 +227,10 @@ async fn supervise(program: Program, up: watch::Sender<Life>, mut end: watch::Re
             }
             was_up
         });
-        if born.elapsed() > HEALTHY {
-            backoff = FIRST_BACKOFF;
-        }
         tokio::select! {
             () = told(&mut end) => return,
-            () = tokio::time::sleep(backoff) => {}
+            () = tokio::time::sleep(backoff.after(born.elapsed())) => {}
         }
-        backoff = (backoff * 2).min(LONGEST_BACKOFF);
     }
 }
 

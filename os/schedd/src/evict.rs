@@ -44,6 +44,15 @@ impl Policy {
         room
     }
 
+    /// BE procs that run, wait for no child of theirs, and are not being killed to make room.
+    pub fn be_procs(&self) -> impl Iterator<Item = Pid> {
+        let all = self.accounts.iter().flat_map(|account| account.victims.values().copied());
+        all.filter(|pid| {
+            let proc = self.procs.get(pid);
+            proc.is_some_and(|proc| matches!(proc.phase, Phase::Runs(run) if !run.blocked))
+        })
+    }
+
     fn next_victim(&self) -> Option<Pid> {
         let most = self.accounts.iter().max_by_key(|account| account.evictable.memory_bytes)?;
         most.victims.last_key_value().map(|(_, pid)| *pid)

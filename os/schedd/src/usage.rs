@@ -87,15 +87,6 @@ impl Policy {
         self.lc_procs.iter().copied()
     }
 
-    /// BE procs that run and do not wait for a child.
-    pub fn be_procs(&self) -> impl Iterator<Item = Pid> {
-        let all = self.accounts.iter().flat_map(|account| account.victims.values().copied());
-        all.filter(|pid| {
-            let proc = self.procs.get(pid);
-            proc.is_some_and(|proc| matches!(proc.phase, Phase::Runs(run) if !run.blocked))
-        })
-    }
-
     /// Whether an LC proc runs as BE, for using more than it reserved.
     pub fn is_demoted(&self, pid: Pid) -> bool {
         let proc = self.procs.get(&pid);

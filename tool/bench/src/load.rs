@@ -7,6 +7,7 @@
 
 pub mod answer;
 pub mod asks;
+mod clock;
 mod connection;
 mod drive;
 mod pool;

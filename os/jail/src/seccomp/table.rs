@@ -164,9 +164,6 @@ pub(crate) const TABLE: &[Line] = &[
     line!(Proc, SYS_clock_gettime, "where the clock is not mapped"),
     line!(Proc, SYS_clock_nanosleep, "sleep"),
     line!(Proc, SYS_nanosleep, "sleep"),
-    line!(Proc, SYS_timerfd_create [int(0, libc::CLOCK_MONOTONIC)],
-        "event loops that wait more exactly than in milliseconds; no clock that is set, or that wakes the machine"),
-    line!(Proc, SYS_timerfd_settime, "when that is; who may sleep may ask for as much"),
 
     // Who and where am I.
     line!(Proc, SYS_getpid, "logs, seeds, tgkill to oneself"),

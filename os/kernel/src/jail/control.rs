@@ -1,6 +1,7 @@
 //! The conversation with a jail.
 
 use super::{Jail, Launcher, launch};
+use crate::backoff::Backoff;
 use crate::cgroup::Slot;
 use crate::kernel::Kernel;
 use crate::proc::{End, Proc};
@@ -36,7 +37,7 @@ pub(super) async fn supervise(
     program: Program,
     mut end: watch::Receiver<bool>,
 ) {
-    let mut backoff = FIRST_BACKOFF;
+    let mut backoff = Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF, HEALTHY);
     loop {
         let born = Instant::now();
         let reason = match live(&kernel, &jail, &program, &mut end).await {
@@ -55,15 +56,11 @@ pub(super) async fn supervise(
             silent
         });
         jail.died(&kernel, &format!("the realm's jail ended: {}", reason.message));
-        if born.elapsed() > HEALTHY {
-            backoff = FIRST_BACKOFF;
-        }
         tokio::select! {
             // One that shall end is not started again.
             _ = end.wait_for(|end| *end) => return,
-            () = tokio::time::sleep(backoff) => {}
+            () = tokio::time::sleep(backoff.after(born.elapsed())) => {}
         }
-        backoff = (backoff * 2).min(LONGEST_BACKOFF);
     }
 }
 

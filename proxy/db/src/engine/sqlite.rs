@@ -147,10 +147,10 @@ impl Engine for Sqlite {
     }
 
     async fn connect(&self) -> Result<Seat> {
-        let (options, opening) = (self.options.clone(), Arc::clone(&self.opening));
+        let (options, alone) = (self.options.clone(), Arc::clone(&self.opening).lock_owned().await);
         // A task of its own: a caller who goes away does not let the next one in while SQLite is still at it.
         let opened = tokio::spawn(async move {
-            let _alone = opening.lock().await;
+            let _alone = alone;
             options.connect().await
         });
         let connected = async {

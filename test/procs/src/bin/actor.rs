@@ -7,6 +7,7 @@ use sigmaos::{Code, Create, Error, Export, Pid, Principal, ProcSpec, Result, Sig
 use std::io::{Read, Write, stdin};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 #[path = "actor/published.rs"]
 mod published;
@@ -34,6 +35,13 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
             std::hint::spin_loop();
         },
         // Until its input ends.
+        "spin-half" => loop {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(5) {
+                std::hint::spin_loop();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        },
         "spin-until-fed" => {
             let fed = std::thread::spawn(|| stdin().read_to_end(&mut Vec::new()));
             while !fed.is_finished() {

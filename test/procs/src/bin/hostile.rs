@@ -98,8 +98,6 @@ fn files(attempts: &mut Attempts) {
         "name_to_handle_at" => SYS_name_to_handle_at(AT_FDCWD, c"/".as_ptr(), NULL, NULL, 0);
         "open_by_handle_at" => SYS_open_by_handle_at(AT_FDCWD, NULL, O_RDONLY);
         "inotify_init1" => SYS_inotify_init1(0);
-        "timerfd_create that follows a clock that is set" => SYS_timerfd_create(CLOCK_REALTIME, 0);
-        "timerfd_create that wakes the machine" => SYS_timerfd_create(CLOCK_BOOTTIME_ALARM, 0);
         "fanotify_init" => SYS_fanotify_init(0, 0);
     }
 }
@@ -335,6 +333,9 @@ fn arguments(attempts: &mut Attempts, socket: c_int) {
         "setsockopt SO_PASSRIGHTS" => SYS_setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, value, 4);
         "setsockopt SO_ATTACH_FILTER" => SYS_setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, value, 4);
         "setsockopt TCP_ULP" => SYS_setsockopt(socket, IPPROTO_TCP, TCP_ULP, c"tls".as_ptr(), 3);
+        "setsockopt TCP_FASTOPEN" => SYS_setsockopt(socket, IPPROTO_TCP, TCP_FASTOPEN, value, 4);
+        "setsockopt TCP_FASTOPEN_CONNECT" => SYS_setsockopt(socket, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, value, 4);
+        "setsockopt TCP_DEFER_ACCEPT" => SYS_setsockopt(socket, IPPROTO_TCP, TCP_DEFER_ACCEPT, value, 4);
         "setsockopt TCP_REPAIR" => SYS_setsockopt(socket, IPPROTO_TCP, TCP_REPAIR, value, 4);
         "setsockopt IP_TRANSPARENT" => SYS_setsockopt(socket, IPPROTO_IP, IP_TRANSPARENT, value, 4);
         "getsockopt SO_PEERNAME" => SYS_getsockopt(socket, SOL_SOCKET, SO_PEERNAME, taken.as_mut_ptr(), &raw mut length);

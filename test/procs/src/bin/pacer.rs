@@ -1,14 +1,23 @@
 //! The client of `sigma bench isolation`: `pacer PATH TARGET METHOD` serves at PATH, and calls METHOD of the service at TARGET at the
 //! times that it is given.
 
-use sigma_pace::Clock;
-use sigma_pace::proto::{Course, Pacer, PacerServer, Times};
 use sigmaos::rpc::{Bytes, Device, Request, Response};
 use sigmaos::{Code, Error, Result};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{JoinError, JoinSet};
+
+mod stub {
+    // The generated code and its users want the same names.
+    #![allow(unreachable_pub, dead_code)]
+    sigmaos::include_proto!("pacer");
+}
+use stub::{Nothing, Pacer, PacerServer};
+
+/// Linux may wake a thread so much later than it asks for, and mostly does: see PR_SET_TIMERSLACK of prctl(2).
+const SLACK: Duration = Duration::from_micros(50);
 
 fn main() -> ExitCode {
     sigmaos::main(async |sigma| {
@@ -41,23 +50,42 @@ impl Client {
 }
 
 impl Pacer for Client {
-    async fn run(&self, request: Request<Course>) -> Result<Response<Times>> {
-        let (begun, due) = (Instant::now(), request.message.due_ns);
-        let no_timer =
-            |error: std::io::Error| Error::new(Code::Internal, format!("the pacer's clock: {error}"));
-        let mut clock = Clock::start(begun, due.into_iter().map(Duration::from_nanos)).map_err(no_timer)?;
-        let (mut pending, mut took_ns) = (JoinSet::new(), Vec::new());
-        while let Some(at) = clock.next().await.map_err(no_timer)? {
-            pending.spawn(self.clone().call(begun + at));
+    async fn run(&self, request: Request<Nothing>) -> Result<Response<Nothing>> {
+        let due =
+            request.payload.as_chunks().0.iter().map(|due| Duration::from_nanos(u64::from_le_bytes(*due)));
+        let mut clock = clock(due.collect());
+        let (mut pending, mut took) = (JoinSet::new(), Vec::new());
+        while let Some(due) = clock.recv().await {
+            pending.spawn(self.clone().call(due));
             while let Some(done) = pending.try_join_next() {
-                took_ns.push(ended(done)?);
+                took.extend(ended(done)?.to_le_bytes());
             }
         }
         while let Some(done) = pending.join_next().await {
-            took_ns.push(ended(done)?);
+            took.extend(ended(done)?.to_le_bytes());
         }
-        Ok(Times { took_ns }.into())
+        Ok(Response::new(Nothing {}).payload(took.into()))
     }
+}
+
+/// Gives each of these times, counted from now, when it has come. A runtime's own timers count in milliseconds.
+fn clock(due: Vec<Duration>) -> UnboundedReceiver<Instant> {
+    let (begun, (given, clock)) = (Instant::now(), unbounded_channel());
+    std::thread::spawn(move || {
+        for due in due.into_iter().map(|at| begun + at) {
+            let left = due.saturating_duration_since(Instant::now());
+            if left > SLACK {
+                std::thread::sleep(left - SLACK);
+            }
+            while Instant::now() < due {
+                std::hint::spin_loop();
+            }
+            if given.send(due).is_err() {
+                return;
+            }
+        }
+    });
+    clock
 }
 
 fn ended(done: std::result::Result<Result<u64>, JoinError>) -> Result<u64> {

@@ -8,8 +8,8 @@ use crate::load::{Plan, Spacing, Step};
 use crate::report::histogram;
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
-use sigma_pace::proto::{Course, PacerClient};
-use sigmaos::{ProcSpec, Sigma};
+use sigmaos::rpc::Device;
+use sigmaos::{ProcSpec, Sigma, proto};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -26,18 +26,17 @@ const MOST_RISE: f64 = 3.0;
 /// Keeps the rate above none, where something else keeps the cores busy.
 const LEAST_RATE: f64 = 50.0;
 
-/// What a service reserves that burns 60 % of a core, one that hardly does anything, and a client.
-const BURN_MCPU: u32 = 700;
-const EMPTY_MCPU: u32 = 50;
-const PACER_MCPU: u32 = 150;
+/// What a service reserves that burns 60 % of a core, and its client; one that hardly does anything, and its client.
+const BURN_MCPU: [u32; 2] = [700, 150];
+const EMPTY_MCPU: [u32; 2] = [50, 50];
 
 /// What the clients are executed as.
 const PACER: &str = "pacer";
 
 /// The clients of the services, and how often they call.
 pub(super) struct Load {
-    burns: Vec<PacerClient>,
-    empty: PacerClient,
+    burns: Vec<Device>,
+    empty: Device,
     /// Calls a second of each service that burns.
     pub(super) rate: f64,
     sigmad: u32,
@@ -110,27 +109,27 @@ impl Load {
 }
 
 /// Starts a service, and who calls it.
-async fn serve(sigma: &Sigma, name: &str, method: &str, mcpu: u32) -> Result<PacerClient> {
+async fn serve(sigma: &Sigma, name: &str, method: &str, mcpu: [u32; 2]) -> Result<Device> {
     let (path, client) = (format!("/{name}"), format!("/{name}-client"));
-    for (program, args, mcpu) in
-        [("burner", &[&path[..]][..], mcpu), (PACER, &[&client, &path, method], PACER_MCPU)]
-    {
+    let programs = [("burner", &[&path[..]][..]), (PACER, &[&client, &path, method])];
+    for ((program, args), mcpu) in programs.into_iter().zip(mcpu) {
         let spec =
             ProcSpec::new(&format!("/bin/{program}"))?.args(args.iter().copied()).latency_critical(mcpu);
         let pid = sigma.spawn(spec).await?;
         sigma.wait_start(pid).await?;
     }
     // It answers when all calls were made.
-    Ok(sigma.open_rpc(&format!("{client}/rpc")).await?.deadline(None).into())
+    Ok(sigma.open_rpc(&format!("{client}/rpc")).await?.deadline(None))
 }
 
 /// Has calls made at random times, `rate` a second on average.
-async fn calls(pacer: PacerClient, rate: f64, seed: u64, time: Duration) -> Result<Histogram<u64>> {
+async fn calls(pacer: Device, rate: f64, seed: u64, time: Duration) -> Result<Histogram<u64>> {
     let plan = Plan { steps: vec![Step { rate, time }], spacing: Spacing::Poisson, seed };
-    let due_ns = plan.arrivals().map(|at| at.as_nanos() as u64).collect();
+    let due: Vec<u8> = plan.arrivals().flat_map(|at| (at.as_nanos() as u64).to_le_bytes()).collect();
+    let answer = pacer.call::<proto::Empty>("Pacer.Run", &proto::Empty {}, due.into()).await?;
     let mut times = histogram()?;
-    for took in pacer.run(Course { due_ns }).await?.took_ns {
-        times.record(took.max(1))?;
+    for took in answer.payload.as_chunks().0 {
+        times.record(u64::from_le_bytes(*took).max(1))?;
     }
     Ok(times)
 }

@@ -1,6 +1,7 @@
 //! Sends what is due when it is due, and gathers what comes of it.
 
 use super::asks::{Ask, Asks, Kind};
+use super::clock::Clock;
 use super::pool::{Job, Pool};
 use super::progress::Progress;
 use super::tally::{Failure, Tally};
@@ -8,7 +9,6 @@ use super::{Load, answer};
 use crate::cpu;
 use anyhow::{Result, ensure};
 use hyper::body::Bytes;
-use sigma_pace::Clock;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -27,13 +27,12 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: "proxy/*", to: &["os/abi", "os/sigmaos", PROXY_BASE] },
     Arrow { from: "app/socialnet", to: &["os/abi", "os/sigmaos", "app/cache"] },
     Arrow { from: "app/*", to: &["os/abi", "os/sigmaos"] },
-    Arrow { from: "tool/bench", to: &["os/abi", "os/sigmaos", "os/schedd", "tool/pace", "app/*"] },
+    Arrow { from: "tool/bench", to: &["os/abi", "os/sigmaos", "os/schedd", "app/*"] },
     Arrow { from: "tool/cli", to: &["os/abi", "os/sigmaos", "tool/bench"] },
-    Arrow { from: "tool/pace", to: &["os/sigmaos"] },
     Arrow { from: "tool/peer", to: &[] },
     Arrow { from: "tool/xtask", to: &[] },
     Arrow { from: "test", to: &["os/abi", "os/sigmaos", "os/schedd", "app/*", "tool/bench"] },
-    Arrow { from: "test/procs", to: &["os/abi", "os/sigmaos", "tool/pace"] },
+    Arrow { from: "test/procs", to: &["os/abi", "os/sigmaos"] },
 ];
 
 /// Generates code at build time; whoever defines services may use it so.

@@ -10,8 +10,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 
-#[derive(Debug)]
-pub struct Clock<Times> {
+pub(crate) struct Clock<Times> {
     begun: Instant,
     times: Times,
     timer: AsyncFd<OwnedFd>,
@@ -22,7 +21,7 @@ impl<Times: Iterator<Item = Duration>> Clock<Times> {
     ///
     /// # Errors
     /// Where the system has no timer left.
-    pub fn start(begun: Instant, times: Times) -> io::Result<Self> {
+    pub(crate) fn start(begun: Instant, times: Times) -> io::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         #[allow(
@@ -38,7 +37,7 @@ impl<Times: Iterator<Item = Duration>> Clock<Times> {
     ///
     /// # Errors
     /// What the system says of its timer.
-    pub async fn next(&mut self) -> io::Result<Option<Duration>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Duration>> {
         let Some(at) = self.times.next() else { return Ok(None) };
         match at.saturating_sub(self.begun.elapsed()) {
             Duration::ZERO => tokio::task::yield_now().await,
