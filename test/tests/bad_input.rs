@@ -3,9 +3,10 @@
 // A story that cannot go on fails at once, where it stands.
 #![allow(clippy::unwrap_used)]
 
-use sigma_test::{Machine, Said, story, story_with, within};
+use sigma_test::{Machine, Said, compiled, story, story_with, within};
 use sigmaos::{Code, ProcSpec, proto};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -222,18 +223,75 @@ fn where_control_groups_cannot_be_had_procs_run_and_status_says_what_is_lost() {
 
 /// Runs `sigma` where no further user namespace may be made, as an operator's sysctl forbids it.
 async fn without_namespaces(machine: &Machine, args: &[&str]) -> Said {
-    let sigma = machine.sigma(args);
     let forbid = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
-    let mut command = tokio::process::Command::new("unshare");
-    command.args(["--user", "--map-root-user", "sh", "-c", forbid, "sh"]).arg(sigma.as_std().get_program());
+    by(&["unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh"], machine, args).await
+}
+
+/// Runs `sigma` by a program that executes it.
+async fn by(runner: &[&str], machine: &Machine, args: &[&str]) -> Said {
+    let sigma = machine.sigma(args);
+    let mut command = tokio::process::Command::new(runner[0]);
+    command.args(&runner[1..]).arg(sigma.as_std().get_program());
     command.args(args).env("SIGMA_STATE", machine.state()).stdin(Stdio::null());
-    let output =
-        within("sigma in a user namespace", command.output()).await.expect("unshare can be executed");
+    let output = within("sigma", command.output()).await.expect("the runner can be executed");
     Said {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
+}
+
+#[test]
+fn where_no_control_groups_are_mounted_procs_run_and_status_says_so() {
+    story(async |machine| {
+        if !rustix::process::geteuid().is_root() {
+            // Nobody else may hide what is mounted; without cgroups they run the story above.
+            return;
+        }
+        machine.ok(&["down"]).await;
+        let hide = "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"";
+        let said = by(&["unshare", "--mount", "sh", "-c", hide, "sh"], machine, &["up"]).await;
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        machine.ok(&["run", "hello"]).await;
+        let (on, note) = machine.layer("cgroup").await;
+        assert!(!on && !note.is_empty(), "{note}");
+        assert!(machine.ok(&["status"]).await.contains("cgroups      none: "));
+        machine.ok(&["down"]).await;
+        machine.boot_again().await;
+    });
+}
+
+/// Landlock's first system call on x86-64, and that by which nothing is passed on to another program.
+const LANDLOCK_CREATE_RULESET: &str = "444";
+const CLOSE_RANGE: &str = "436";
+
+#[test]
+fn on_a_linux_that_lacks_what_is_needed_no_proc_runs_and_the_reason_is_told() {
+    story(async |machine| {
+        let refusing = write(machine, "refusing", &compiled("refusing.c"));
+        fs::set_permissions(&refusing, fs::Permissions::from_mode(0o755)).unwrap();
+        let lacking = |number| [refusing.to_str().unwrap(), number];
+        machine.ok(&["down"]).await;
+        let said = by(&lacking(CLOSE_RANGE), machine, &["up"]).await;
+        assert!(said.code == 1 && said.stderr.contains("Linux 5.11 or later"), "{}", said.stderr);
+        let said = by(&lacking(LANDLOCK_CREATE_RULESET), machine, &["up"]).await;
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        // It fails closed: the proc does not run.
+        let said = machine.cli(&["run", "hello"]).await;
+        assert_eq!((said.code, said.stdout.as_str()), (125, ""), "{}", said.stderr);
+        for words in ["not started", "\"landlock\" cannot be set up", "--insecure-without=landlock"] {
+            assert!(said.stderr.contains(words), "{:?} does not say {words:?}", said.stderr);
+        }
+        machine.ok(&["down"]).await;
+        let without = ["up", "--insecure-without", "landlock"];
+        let said = by(&lacking(LANDLOCK_CREATE_RULESET), machine, &without).await;
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        machine.ok(&["run", "hello"]).await;
+        assert!(!machine.layer("landlock").await.0);
+        machine.ok(&["down"]).await;
+        machine.boot_again().await;
+        machine.ok(&["run", "hello"]).await;
+    });
 }
 
 #[test]

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use sigmaos::limits::MAX_PAYLOAD;
 use sigmaos::rpc::{Request, Response};
 use sigmaos::{Code, Error, Result, Sigma};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Bytes that a shard keeps unless it is told otherwise.
 pub const DEFAULT_LIMIT: u64 = 64 << 20;
@@ -59,9 +60,9 @@ pub async fn serve(sigma: &Sigma, directory: &str, limit_bytes: u64) -> Result<(
 
 impl Shard {
     fn new(name: &str, limit_bytes: u64) -> Self {
-        // A shard that begins anew must not give versions again that somebody remembers from a life before.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let first_version = since.map_or(0, |since| since.as_micros() as u64);
+        // At random: a shard that begins anew must not give versions again that somebody remembers from a life before, whatever
+        // the clock does meanwhile. Half of all numbers follow.
+        let first_version = RandomState::new().build_hasher().finish() >> 1;
         let kept = Kept { store: Store::new(limit_bytes, first_version), ring: Ring::default() };
         Self { name: name.to_owned(), begun: Instant::now(), kept: Mutex::new(kept) }
     }

@@ -3,8 +3,9 @@
 use crate::limits::{CURSOR_IDLE, MAX_CURSOR_BYTES, MAX_CURSORS, MAX_CURSORS_OF_CALLER};
 use sigma_abi::{Code, Error, Result};
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 /// Cursors that hold an `S` each.
 #[derive(Debug)]
@@ -27,9 +28,9 @@ struct Cursor<S> {
 
 impl<S> Default for Cursors<S> {
     fn default() -> Self {
-        // A number from before a restart must not be another's now.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let next = since.map_or(1, |since| since.as_micros() as u64);
+        // At random: a number from before a restart must not be another's now, whatever the clock does meanwhile. Half of all
+        // numbers follow.
+        let next = RandomState::new().build_hasher().finish() >> 1;
         Self(Mutex::new(Kept { all: HashMap::new(), bytes: 0, next }))
     }
 }

@@ -15,7 +15,9 @@ const DOWN_DEADLINE: Duration = Duration::from_secs(15);
 
 /// Starts the kernel, and returns when it serves.
 pub(crate) async fn up(context: &Context, options: &Up) -> Result<ExitCode> {
-    sigmaos::door::pass_nothing_on().context("keep what was inherited from the kernel")?;
+    sigmaos::door::pass_nothing_on().context(
+        "cannot keep what was inherited from the kernel, as Linux 5.11 or later does (close_range)",
+    )?;
     let sigmad = beside("sigmad")?;
     let mut command = Command::new(&sigmad);
     command.arg("--state").arg(&context.state);

@@ -30,11 +30,6 @@ const UNTIMED: &[&str] = &["os/", "proxy/", "app/"];
 const WALL_CLOCKS: &[(&str, &str)] = &[
     ("os/kernel/src/proc.rs", "when a proc was spawned, for people"),
     ("os/named/src/server.rs", "when an entry was changed, for people"),
-    (
-        "proxy/mongo/src/cursors.rs",
-        "where numbers begin, so that those of an earlier life are not given again",
-    ),
-    ("app/cache/src/shard.rs", "where versions begin, as above"),
     ("app/socialnet/src/clock.rs", "when a post was written; numbers grow whatever the clock does"),
 ];
 
