@@ -167,14 +167,17 @@ fn an_unknown_pid_is_not_found_at_once() {
 fn children_outlive_their_parent() {
     story(async |machine| {
         let tenant = machine.realm("a").await;
-        let parent = tenant.start("actor start spawn:/bin/actor,start,wait-kill,ok:orphan").await;
-        assert!(tenant.wait_exit(parent).await.is_ok());
-        let child: Pid = tenant.stdout(parent).await.trim().parse().unwrap();
-        tenant.wait_start(child).await.unwrap();
-        let info = tenant.info(child).await;
-        assert_eq!((info.parent, info.state), (parent.to_string(), proto::State::Running.into()));
-        tenant.kill(child).await;
-        assert_eq!(tenant.wait_exit(child).await.to_string(), "Ok: orphan");
+        for (end, status) in [("", Status::ok()), (" segv", crashed(Cause::Signal(11)))] {
+            let line = format!("actor start spawn:/bin/actor,start,wait-kill,ok:orphan{end}");
+            let parent = tenant.start(&line).await;
+            assert_eq!(tenant.wait_exit(parent).await, status);
+            let child: Pid = tenant.stdout(parent).await.trim().parse().unwrap();
+            tenant.wait_start(child).await.unwrap();
+            let info = tenant.info(child).await;
+            assert_eq!((info.parent, info.state), (parent.to_string(), proto::State::Running.into()));
+            tenant.kill(child).await;
+            assert_eq!(tenant.wait_exit(child).await.to_string(), "Ok: orphan");
+        }
     });
 }
 
