@@ -43,7 +43,8 @@ fn round_of(contents: &[u8], size: usize) -> u64 {
 async fn put_and_get(sigma: Sigma, size: usize, stop: Arc<AtomicBool>) -> (u64, u64) {
     let path = format!("/ux/~local/file-{size}");
     let (mut known, mut round) = (0, 0);
-    while !stop.load(Ordering::Relaxed) {
+    // The last kill may have come before a large file was ever whole.
+    while known == 0 || !stop.load(Ordering::Relaxed) {
         round += 1;
         match within("a put", sigma.put_file(&path, contents(round, size))).await {
             Ok(_) => known = round,
@@ -76,10 +77,10 @@ async fn look(sigma: Sigma, size: usize, stop: Arc<AtomicBool>) {
 async fn log(sigma: Sigma, stop: Arc<AtomicBool>) -> u64 {
     let how = || OpenRequest { write: true, create: true, ..Default::default() };
     let mut written = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while written == 0 || !stop.load(Ordering::Relaxed) {
         let done: Result<()> = async {
             let mut file = within("an open", sigma.open_with("/ux/~local/log", how())).await?;
-            while !stop.load(Ordering::Relaxed) {
+            while written == 0 || !stop.load(Ordering::Relaxed) {
                 file.lseek(written * 8);
                 within("a write", file.write(written.to_le_bytes().to_vec())).await?;
                 written += 1;
