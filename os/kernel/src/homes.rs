@@ -62,7 +62,8 @@ impl Homes {
                 Some(Wanted { thread, mcpu })
             })
             .collect();
-        let owners = [self.lc.next(), self.be.next()];
+        self.lc.next();
+        self.be.next();
         self.homes = assign(&cores, &lc, &self.homes);
         self.measured += 1;
         self.bound = if self.homes.is_empty() {
@@ -71,8 +72,8 @@ impl Homes {
             bind(&cores, &be, &self.bound, self.measured.is_multiple_of(ROUND))
         };
         let placed = self.homes.keys().chain(self.bound.keys());
-        let owner = |thread| owners.iter().find_map(|owners| owners.get(thread).copied());
-        self.processes = placed.filter_map(owner).collect();
+        self.processes =
+            placed.filter_map(|thread| self.lc.owner(*thread).or(self.be.owner(*thread))).collect();
     }
 
     /// Whether an LC thread is busy, beside which BE threads are bound.
@@ -141,10 +142,14 @@ impl Watch {
         mcpu
     }
 
-    /// The measurement is over; gives whose each thread is.
-    fn next(&mut self) -> BTreeMap<Thread, u32> {
+    /// The measurement is over.
+    fn next(&mut self) {
         self.before = std::mem::take(&mut self.now);
-        self.before.iter().map(|(thread, seen)| (*thread, seen.process)).collect()
+    }
+
+    /// The process of a thread that was measured last.
+    fn owner(&self, thread: Thread) -> Option<u32> {
+        self.before.get(&thread).map(|seen| seen.process)
     }
 }
 

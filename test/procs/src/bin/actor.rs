@@ -34,7 +34,7 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
         "spin" => loop {
             std::hint::spin_loop();
         },
-        // Until its input ends.
+        // As what uses half a core and is never done.
         "spin-half" => loop {
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_millis(5) {
@@ -42,6 +42,7 @@ async fn step(sigma: &Sigma, child: &mut Option<Pid>, word: &str, rest: &str) ->
             }
             std::thread::sleep(Duration::from_millis(5));
         },
+        // Until its input ends.
         "spin-until-fed" => {
             let fed = std::thread::spawn(|| stdin().read_to_end(&mut Vec::new()));
             while !fed.is_finished() {
