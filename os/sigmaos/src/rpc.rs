@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::wire::Piped;
 pub use bytes::Bytes;
 pub use sigma_abi::Result;
 
@@ -97,18 +98,26 @@ pub struct Response<T> {
     pub message: T,
     /// Raw bytes beside the message.
     pub payload: Bytes,
+    /// The end of the payload, where it is in no memory of this process. What comes in a reply never is.
+    pub piped: Option<Piped>,
     /// Descriptors. Only the kernel can send any.
     pub fds: Vec<OwnedFd>,
 }
 
 impl<T> Response<T> {
     pub fn new(message: T) -> Self {
-        Self { message, payload: Bytes::new(), fds: Vec::new() }
+        Self { message, payload: Bytes::new(), piped: None, fds: Vec::new() }
     }
 
     #[must_use]
     pub fn payload(self, payload: Bytes) -> Self {
         Self { payload, ..self }
+    }
+
+    /// With more of the payload, which lies in a pipe. A reply with descriptors has none.
+    #[must_use]
+    pub fn piped(self, piped: Option<Piped>) -> Self {
+        Self { piped, ..self }
     }
 
     #[must_use]
@@ -121,7 +130,7 @@ impl<T> Response<T> {
 impl<T: Message> Response<T> {
     /// The reply on its way to the wire.
     pub fn encode(self) -> Reply {
-        Reply { payload: self.payload, fds: self.fds, ..Reply::message(&self.message) }
+        Reply { payload: self.payload, piped: self.piped, fds: self.fds, ..Reply::message(&self.message) }
     }
 }
 
@@ -136,12 +145,14 @@ impl<T> From<T> for Response<T> {
 pub struct Reply {
     pub head: Bytes,
     pub payload: Bytes,
+    /// As [`Response::piped`].
+    pub piped: Option<Piped>,
     pub fds: Vec<OwnedFd>,
 }
 
 impl Reply {
     pub fn message(message: &impl Message) -> Self {
-        Self { head: message.encode_to_vec().into(), payload: Bytes::new(), fds: Vec::new() }
+        Self { head: message.encode_to_vec().into(), payload: Bytes::new(), piped: None, fds: Vec::new() }
     }
 }
 
@@ -216,7 +227,7 @@ impl Device {
         let reply = self.send(method, frame).await?;
         let message = T::decode(reply.head)
             .map_err(|error| Error::maybe_done(Code::Protocol, format!("the reply to {method}: {error}")))?;
-        Ok(Response { message, payload: reply.payload, fds: reply.fds })
+        Ok(Response { message, payload: reply.payload, piped: None, fds: reply.fds })
     }
 
     /// Calls a method that is known only now, `Service.Method`, with a message that is encoded already.
@@ -246,7 +257,7 @@ impl Device {
             }),
         };
         let (frame, fds) = answered?;
-        Ok(Reply { head: frame.head, payload: frame.payload, fds })
+        Ok(Reply { head: frame.head, payload: frame.payload, piped: None, fds })
     }
 }
 

@@ -10,11 +10,13 @@ mod busy;
 mod connection;
 mod driver;
 mod outbox;
+mod piped;
 mod socket;
 
 pub(crate) use busy::BusyPoll;
 pub use connection::{Connection, Tag, WeakConnection};
 pub use driver::{Driver, Greeter, Session};
+pub use piped::Piped;
 pub use socket::Incoming;
 
 use crate::{Code, Error};

@@ -32,8 +32,6 @@ pub(crate) const READ_AT_ONCE: usize = 4 * MAX_PAYLOAD;
 #[derive(Clone, Debug)]
 pub(crate) struct Bounds {
     reading: Arc<Semaphore>,
-    /// What stays free of it of all that is fetched ahead of need: who reads on is served whatever others have let lie.
-    reserve: usize,
     writing: Arc<Semaphore>,
     changes: Arc<Semaphore>,
     open: Arc<Semaphore>,
@@ -42,9 +40,8 @@ pub(crate) struct Bounds {
 impl Bounds {
     pub(crate) fn new(memory: usize, open: usize) -> Self {
         let places = |number| Arc::new(Semaphore::new(number));
-        let (half, open) = (memory / 2, places(open));
-        let (reading, writing, changes) = (places(half), places(half), places(CHANGES));
-        Self { reading, reserve: half / 2, writing, changes, open }
+        let [reading, writing] = [memory / 2, memory / 2].map(places);
+        Self { reading, writing, changes: places(CHANGES), open: places(open) }
     }
 
     /// Room in memory for `bytes` that are read, once there is.
@@ -53,14 +50,6 @@ impl Bounds {
     /// `Busy` where others do not give theirs back in time.
     pub(crate) async fn to_read(&self, bytes: usize) -> Result<OwnedSemaphorePermit> {
         taken(&self.reading, bytes, || "too much is being read at once: try again later".to_owned()).await
-    }
-
-    /// Room in memory for `bytes` that are read ahead of need, where there is some now.
-    pub(crate) fn to_read_ahead(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let spare = self.reading.available_permits().saturating_sub(self.reserve);
-        (bytes <= spare)
-            .then(|| Arc::clone(&self.reading).try_acquire_many_owned(bytes as u32).ok())
-            .flatten()
     }
 
     /// Room in memory for `bytes` that are written, once there is.
@@ -95,6 +84,12 @@ impl Bounds {
             to_its_end(work).await?
         };
         within(system, what, carried_out).await
+    }
+
+    /// Bytes that were read and are not yet sent.
+    #[cfg(test)]
+    pub(crate) fn reading(&self) -> usize {
+        MEMORY / 2 - self.reading.available_permits()
     }
 
     /// A place for one open object.

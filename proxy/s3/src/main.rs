@@ -9,12 +9,12 @@
 //! - What is kept on this machine takes no more of the disk than the kernel grants, and is on the disk before it is answered.
 //! - Nothing outside its directory and its store is reached: names have no `..`, nobody can make a link, and Landlock holds it.
 
-mod ahead;
 mod bounds;
 mod embedded;
 mod failure;
 mod page;
 mod place;
+mod plain;
 mod reader;
 mod remote;
 mod server;

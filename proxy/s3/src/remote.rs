@@ -10,6 +10,7 @@ mod upload;
 use crate::failure::{answered, failed};
 use crate::page::{Entry, Page, overlooked};
 use crate::place::{Bucket, Object, speakable};
+use crate::plain::{Patience, Plain};
 use crate::settings::Endpoint;
 use crate::store::Store;
 use answers::Listing;
@@ -84,21 +85,29 @@ impl HttpConnector for Shared {
     }
 }
 
+/// What speaks to the server: where nothing is encrypted, bytes can go through this process without a copy.
+fn client(endpoint: &Endpoint) -> anyhow::Result<HttpClient> {
+    if endpoint.url.scheme() == "http" {
+        let patience = Patience { connect: CONNECT, answer: ATTEMPT };
+        return Ok(HttpClient::new(Plain::new(&endpoint.url, patience, IDLE_CONNECTIONS)));
+    }
+    let mut options = ClientOptions::new()
+        .with_timeout(ATTEMPT)
+        .with_connect_timeout(CONNECT)
+        .with_pool_max_idle_per_host(IDLE_CONNECTIONS);
+    for authority in endpoint.authorities()? {
+        options = options.with_root_certificate(authority);
+    }
+    Ok(ReqwestConnector::default().connect(&options)?)
+}
+
 impl Remote {
     /// The store at `endpoint`, with notes in `dir`, and the uploads that a proxy before has left there.
     ///
     /// # Errors
     /// Where the system lacks what TLS needs; as the disk says.
     pub(crate) fn new(endpoint: Endpoint, dir: &Path) -> anyhow::Result<(Self, Vec<Left>)> {
-        let mut options = ClientOptions::new()
-            .with_allow_http(true)
-            .with_timeout(ATTEMPT)
-            .with_connect_timeout(CONNECT)
-            .with_pool_max_idle_per_host(IDLE_CONNECTIONS);
-        for authority in endpoint.authorities()? {
-            options = options.with_root_certificate(authority);
-        }
-        let http = ReqwestConnector::default().connect(&options)?;
+        let http = client(&endpoint)?;
         let requests = Requests::new(&endpoint, http.clone());
         let system = format!("S3 at {}", endpoint.base());
         let (notes, left) = Notes::open(dir, endpoint.base()).context("cannot open the notes of uploads")?;

@@ -322,8 +322,9 @@ impl<S: Store> Namespace for Session<S> {
             format!("{}: what was read before is not taken: read the answers first", open.path)
         })
         .await?;
-        let bytes = reader.read(offset, length).await?;
-        Ok(Response::new(proto::Empty {}).payload(held(bytes, permit)))
+        let (given, room) = reader.read(offset, length).await?;
+        let (bytes, piped) = given.leave((permit, room));
+        Ok(Response::new(proto::Empty {}).payload(bytes).piped(piped))
     }
 
     async fn write(&self, request: Request<proto::WriteRequest>) -> Result<Response<proto::Written>> {

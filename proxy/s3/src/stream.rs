@@ -1,161 +1,128 @@
-//! What follows of an object that somebody reads on: one answer of S3, of which so much is fetched as may lie here, and no more.
+//! What follows of an object from some byte on: one answer of the store, from which as much is taken as is read.
 //!
 //! The rest waits at the store. A store that does not wait for ever breaks the connection, and then the rest is asked for anew.
 
-use crate::bounds::{Bounds, held};
+use crate::plain::{Flow, Given};
 use crate::reader::Opened;
-use crate::task::Task;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
+use futures_util::stream::BoxStream;
+use object_store::client::{HttpError, HttpErrorKind};
 use sigmaos::Result;
-use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{OwnedSemaphorePermit, watch};
 
-/// An object from some byte on.
+/// Some bytes of an object.
 #[derive(Debug)]
 pub(crate) struct Stream {
     opened: Arc<Opened>,
-    /// The next byte that is given.
-    at: u64,
-    /// Room in memory from there on.
-    room: Option<OwnedSemaphorePermit>,
-    /// Came, and was not given yet.
-    here: VecDeque<Bytes>,
-    source: Source,
+    /// Those that were not given yet.
+    left: Range<u64>,
+    source: Option<Source>,
     /// Something came from this source.
     flows: bool,
 }
 
-/// One answer of the store. Pieces of it are as large as they come from the connection.
-#[derive(Debug)]
-struct Source {
-    /// Up to where it may fetch; it goes past that by less than one piece.
-    until: watch::Sender<u64>,
-    pieces: UnboundedReceiver<Bytes>,
-    task: Task<()>,
+/// One answer of the store.
+pub(crate) enum Source {
+    /// As it lies at the connection.
+    Flow(Flow),
+    /// As the library gives it, and what was not taken of its last piece.
+    Pieces(BoxStream<'static, object_store::Result<Bytes>>, Bytes),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Flow(_) => "Flow",
+            Self::Pieces(..) => "Pieces",
+        })
+    }
 }
 
 impl Source {
-    fn open(opened: &Arc<Opened>, at: u64, until: u64) -> Self {
-        let (until, allowed) = watch::channel(until);
-        let (given, pieces) = unbounded_channel();
-        let task = Task::spawn(fetch(Arc::clone(opened), at, allowed, given));
-        Self { until, pieces, task }
+    /// At most `length` bytes; none where it broke off. What came before an error is given first.
+    async fn read(&mut self, length: usize) -> object_store::Result<Given> {
+        match self {
+            Self::Flow(flow) => flow.read(length).await.map_err(broken),
+            Self::Pieces(pieces, last) => Ok(gathered(pieces, last, length).await?.into()),
+        }
     }
 }
 
-async fn fetch(
-    opened: Arc<Opened>,
-    mut at: u64,
-    mut allowed: watch::Receiver<u64>,
-    given: UnboundedSender<Bytes>,
-) -> Result<()> {
-    let mut pieces = opened.ask(at..opened.size()).await?.into_stream();
-    // Each wait ends with the stream, at the latest.
-    while allowed.wait_for(|until| at < *until).await.is_ok() {
-        let Some(piece) = pieces.try_next().await.map_err(|error| opened.told(&error))? else { break };
-        at += piece.len() as u64;
-        if given.send(piece).is_err() {
-            break;
+fn broken(error: std::io::Error) -> object_store::Error {
+    let source = Box::new(HttpError::new(HttpErrorKind::Interrupted, error));
+    object_store::Error::Generic { store: "S3", source }
+}
+
+/// The next `length` bytes of pieces: copied only where they came in several.
+async fn gathered(
+    pieces: &mut BoxStream<'static, object_store::Result<Bytes>>,
+    last: &mut Bytes,
+    length: usize,
+) -> object_store::Result<Bytes> {
+    let mut bytes = BytesMut::new();
+    loop {
+        let piece = last.split_to(last.len().min(length - bytes.len()));
+        if piece.len() == length {
+            return Ok(piece);
         }
+        if bytes.is_empty() && !piece.is_empty() {
+            bytes.reserve(length);
+        }
+        bytes.extend_from_slice(&piece);
+        if bytes.len() == length {
+            return Ok(bytes.freeze());
+        }
+        *last = match pieces.try_next().await {
+            Ok(Some(piece)) => piece,
+            Err(error) if bytes.is_empty() => return Err(error),
+            _ => return Ok(bytes.freeze()),
+        };
     }
-    Ok(())
 }
 
 impl Stream {
-    pub(crate) fn new(opened: &Arc<Opened>, at: u64) -> Self {
-        let (opened, source) = (Arc::clone(opened), Source::open(opened, at, 0));
-        Self { opened, at, room: None, here: VecDeque::new(), source, flows: false }
+    /// The bytes of `range`, of which there are some.
+    pub(crate) fn new(opened: &Arc<Opened>, range: Range<u64>) -> Self {
+        Self { opened: Arc::clone(opened), left: range, source: None, flows: false }
     }
 
+    /// The next byte that is given.
     pub(crate) fn at(&self) -> u64 {
-        self.at
+        self.left.start
     }
 
-    /// The next `length` bytes, which are there; meanwhile, and then, it fetches up to `until`, if there is memory for that.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    /// At most the next `length` bytes, and one at least.
     ///
     /// # Errors
-    /// As the store says, and where there is no memory. It is of no use then, nor where this is dropped before it ends.
-    pub(crate) async fn read(&mut self, length: usize, until: u64, bounds: &Bounds) -> Result<Bytes> {
-        self.make_room(length, until, bounds).await?;
-        while self.here_bytes() < length {
-            self.more().await?;
-        }
-        self.at += length as u64;
-        let room = self.room.as_mut().and_then(|room| room.split(length));
-        Ok(held(self.cut(length), room))
-    }
-
-    async fn make_room(&mut self, length: usize, until: u64, bounds: &Bounds) -> Result<()> {
-        if let needed @ 1.. = length.saturating_sub(self.has()) {
-            let more = bounds.to_read(needed).await?;
-            self.add(more);
-        }
-        let ahead = ((until - self.at) as usize).saturating_sub(self.has());
-        // Reading ahead is a favour: where memory is short it waits until it is wanted.
-        if let Some(more) = bounds.to_read_ahead(ahead) {
-            self.add(more);
-        }
-        self.source.until.send_replace(self.at + self.has() as u64);
-        Ok(())
-    }
-
-    fn here_bytes(&self) -> usize {
-        self.here.iter().map(Bytes::len).sum()
-    }
-
-    fn has(&self) -> usize {
-        self.room.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
-    }
-
-    fn add(&mut self, more: OwnedSemaphorePermit) {
-        match &mut self.room {
-            Some(room) => room.merge(more),
-            none => *none = Some(more),
-        }
-    }
-
-    /// Waits for the next piece.
-    async fn more(&mut self) -> Result<()> {
-        if let Some(piece) = self.source.pieces.recv().await {
-            self.flows = true;
-            self.here.push_back(piece);
-            return Ok(());
-        }
-        let ended = self.source.task.join().await;
-        if !self.flows {
-            // It never began.
-            return Err(ended.err().unwrap_or_else(|| self.opened.cut()));
-        }
-        let came = self.at + self.here_bytes() as u64;
-        let until = *self.source.until.borrow();
-        self.source = Source::open(&self.opened, came, until);
-        self.flows = false;
-        Ok(())
-    }
-
-    /// The first `length` bytes of what is here: copied only where they came in several pieces.
-    fn cut(&mut self, length: usize) -> Bytes {
-        if let Some(first) = self.here.front_mut()
-            && first.len() > length
-        {
-            return first.split_to(length);
-        }
-        if let Some(whole) = self.here.pop_front_if(|first| first.len() == length) {
-            return whole;
-        }
-        let mut bytes = BytesMut::with_capacity(length);
-        while bytes.len() < length
-            && let Some(mut piece) = self.here.pop_front()
-        {
-            let left = piece.split_off(piece.len().min(length - bytes.len()));
-            bytes.extend_from_slice(&piece);
-            if !left.is_empty() {
-                self.here.push_front(left);
+    /// As the store says. It is of no use then, nor where this is dropped before it ends.
+    pub(crate) async fn read(&mut self, length: usize) -> Result<Given> {
+        let length = length.min(usize::try_from(self.left.end - self.left.start).unwrap_or(usize::MAX));
+        loop {
+            let source = match &mut self.source {
+                Some(source) => source,
+                none => {
+                    self.flows = false;
+                    none.insert(self.opened.ask(self.left.clone()).await?)
+                }
+            };
+            match source.read(length).await {
+                Ok(given) if given.len() > 0 => {
+                    self.left.start += given.len() as u64;
+                    self.flows = true;
+                    return Ok(given);
+                }
+                // Where it once began it is asked for anew.
+                _ if self.flows => self.source = None,
+                Ok(_) => return Err(self.opened.cut()),
+                Err(error) => return Err(self.opened.told(&error)),
             }
         }
-        bytes.freeze()
     }
 }

@@ -14,6 +14,7 @@ mod bounds;
 mod entries;
 mod errors;
 mod objects;
+mod plain;
 mod remote;
 
 /// The store of its own, in a directory of its own, and a client at the other end of a socket pair.

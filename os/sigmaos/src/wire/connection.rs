@@ -2,6 +2,7 @@
 
 use super::busy::BusyPoll;
 use super::outbox::Outbox;
+use super::piped::Piped;
 use super::socket::Socket;
 use super::{Driver, Greeter, MAX_QUEUED, MAX_QUEUED_BEFORE_DESCRIPTORS, MAX_UNREAD_BEFORE_DESCRIPTORS};
 use crate::{Code, Error, Result, door};
@@ -88,7 +89,7 @@ impl Shared {
 
     /// Queues a frame and writes what the socket takes at once; the driver writes the rest.
     pub(crate) fn send(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
-        let mut state = self.queued(frame, fds)?;
+        let mut state = self.queued(frame, fds, None)?;
         let flushed = self.flush(&mut state);
         if flushed.is_err() || state.out.len() > 0 {
             self.driver.wake();
@@ -110,11 +111,11 @@ impl Shared {
     }
 
     /// Queues a frame that the driver writes at the end of its turn.
-    pub(crate) fn queue(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<()> {
-        self.queued(frame, fds).map(drop)
+    pub(crate) fn queue(&self, frame: Frame, piped: Option<Piped>) -> Result<()> {
+        self.queued(frame, Vec::new(), piped).map(drop)
     }
 
-    fn queued(&self, frame: Frame, fds: Vec<OwnedFd>) -> Result<MutexGuard<'_, State>> {
+    fn queued(&self, frame: Frame, fds: Vec<OwnedFd>, piped: Option<Piped>) -> Result<MutexGuard<'_, State>> {
         let mut state = self.lock();
         if let Some(error) = &state.closed {
             return Err(error.clone());
@@ -122,7 +123,7 @@ impl Shared {
         if !fds.is_empty() && !self.takes_descriptors(&state) {
             return Err(Error::new(Code::Busy, "the other side does not take what it is sent"));
         }
-        state.out.push(frame, fds);
+        state.out.push(frame, fds, piped);
         Ok(state)
     }
 
@@ -325,7 +326,7 @@ impl Connection {
             }
         } else {
             // Who calls while others wait is rarely alone: the driver writes all that have gathered when it gets its turn.
-            shared.queue(frame, Vec::new())?;
+            shared.queue(frame, None)?;
             shared.driver.wake();
         }
         let answer = (&mut waiting.answer).await;

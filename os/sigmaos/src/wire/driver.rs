@@ -2,6 +2,7 @@
 
 use super::busy::Lookout;
 use super::connection::Shared;
+use super::piped::Piped;
 use super::socket::{Incoming, Taken};
 use super::{MAX_IN_FLIGHT_BYTES, MAX_QUEUED};
 use crate::rpc::{Call, Reply};
@@ -149,14 +150,11 @@ impl Driver {
 
     fn reply(&self, tag: u32, answer: Result<Reply>) -> Result<()> {
         let answer = answer.and_then(|reply| {
-            if reply.head.len() <= MAX_HEAD && reply.payload.len() <= MAX_PAYLOAD {
+            let payload = reply.payload.len() + reply.piped.as_ref().map_or(0, Piped::len);
+            if reply.head.len() <= MAX_HEAD && payload <= MAX_PAYLOAD {
                 return Ok(reply);
             }
-            let text = format!(
-                "a reply of {} and {} bytes is past the limits",
-                reply.head.len(),
-                reply.payload.len()
-            );
+            let text = format!("a reply of {} and {payload} bytes is past the limits", reply.head.len());
             Err(Error::maybe_done(Code::TooLarge, text))
         });
         let (kind, reply) = match answer {
@@ -174,7 +172,7 @@ impl Driver {
         };
         if reply.fds.is_empty() {
             // Written with all others that this turn of the driver makes.
-            return self.shared.queue(frame, reply.fds);
+            return self.shared.queue(frame, reply.piped);
         }
         match self.shared.send(frame, reply.fds) {
             // A peer that does not take what it is sent gets the reason in the place of the descriptor.

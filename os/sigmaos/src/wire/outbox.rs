@@ -1,5 +1,6 @@
 //! What is still to be written on a connection, in order.
 
+use super::piped::Piped;
 use super::socket::Socket;
 use bytes::{Buf, Bytes, BytesMut};
 use sigma_abi::frame::Frame;
@@ -40,13 +41,28 @@ enum Piece {
     Frames(BytesMut),
     /// A large payload, as it was given.
     Payload(Bytes),
+    /// One that is in no memory of this process.
+    Piped(Piped),
 }
 
 impl Piece {
+    /// What is of it in memory.
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Frames(bytes) => bytes,
             Self::Payload(bytes) => bytes,
+            Self::Piped(_) => &[],
+        }
+    }
+
+    fn is_piped(&self) -> bool {
+        matches!(self, Self::Piped(_))
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Piped(piped) => piped.len(),
+            in_memory => in_memory.as_slice().len(),
         }
     }
 
@@ -54,6 +70,7 @@ impl Piece {
         match self {
             Self::Frames(bytes) => bytes.advance(count),
             Self::Payload(bytes) => bytes.advance(count),
+            Self::Piped(piped) => piped.advance(count),
         }
     }
 }
@@ -64,21 +81,24 @@ impl Outbox {
         self.bytes
     }
 
-    pub(crate) fn push(&mut self, mut frame: Frame, fds: Vec<OwnedFd>) {
+    /// Queues a frame with its descriptors. What is `piped` is the end of its payload.
+    pub(crate) fn push(&mut self, mut frame: Frame, fds: Vec<OwnedFd>, piped: Option<Piped>) {
         frame.fds = fds.len() as u8;
         let mut payload = std::mem::take(&mut frame.payload);
-        let payload_bytes = payload.len();
+        let piped_bytes = piped.as_ref().map_or(0, Piped::len);
+        let payload_bytes = payload.len() + piped_bytes;
         let frames = self.open_chunk(fds);
         let before = frames.len();
         frame.encode_start(payload_bytes, frames);
-        if payload_bytes <= INLINE {
+        if payload.len() <= INLINE {
             frames.extend_from_slice(&payload);
             payload.clear();
         }
-        self.bytes += frames.len() - before + payload.len();
-        if !payload.is_empty() {
-            self.chunks.push_back(Chunk { bytes: Piece::Payload(payload), fds: Vec::new() });
-        }
+        self.bytes += frames.len() - before + payload.len() + piped_bytes;
+        let payload = Some(payload).filter(|payload| !payload.is_empty()).map(Piece::Payload);
+        let piped = piped.filter(|piped| piped.len() > 0).map(Piece::Piped);
+        let chunk = |bytes| Chunk { bytes, fds: Vec::new() };
+        self.chunks.extend(payload.into_iter().chain(piped).map(chunk));
     }
 
     /// The buffer to which the next frame is appended. Descriptors travel with the first byte of a write, so a frame that carries
@@ -86,7 +106,7 @@ impl Outbox {
     fn open_chunk(&mut self, fds: Vec<OwnedFd>) -> &mut BytesMut {
         let fits = |chunk: &Chunk| match &chunk.bytes {
             Piece::Frames(frames) => fds.is_empty() && frames.len() < GATHERED,
-            Piece::Payload(_) => false,
+            Piece::Payload(_) | Piece::Piped(_) => false,
         };
         if !self.chunks.back().is_some_and(fits) {
             let bytes = Piece::Frames(std::mem::take(&mut self.spare));
@@ -104,13 +124,18 @@ impl Outbox {
     /// What the socket says, `WouldBlock` excepted.
     pub(crate) fn flush(&mut self, socket: &Socket) -> io::Result<()> {
         while let Some(first) = self.chunks.front() {
-            let written = if self.chunks.len() == 1 {
-                socket.try_write(&[IoSlice::new(first.bytes.as_slice())], &first.fds)
-            } else {
-                let alone = self.chunks.iter().skip(1).take_while(|chunk| chunk.fds.is_empty());
-                let chunks = std::iter::once(first).chain(alone).take(GATHER);
-                let slices: Vec<_> = chunks.map(|chunk| IoSlice::new(chunk.bytes.as_slice())).collect();
-                socket.try_write(&slices, &first.fds)
+            let written = match &first.bytes {
+                Piece::Piped(piped) => piped.move_into(socket),
+                bytes if self.chunks.len() == 1 => {
+                    socket.try_write(&[IoSlice::new(bytes.as_slice())], &first.fds)
+                }
+                _ => {
+                    let alone = |chunk: &&Chunk| chunk.fds.is_empty() && !chunk.bytes.is_piped();
+                    let others = self.chunks.iter().skip(1).take_while(alone);
+                    let chunks = std::iter::once(first).chain(others).take(GATHER);
+                    let slices: Vec<_> = chunks.map(|chunk| IoSlice::new(chunk.bytes.as_slice())).collect();
+                    socket.try_write(&slices, &first.fds)
+                }
             };
             match written {
                 Ok(written) => self.advance(written),
@@ -127,10 +152,10 @@ impl Outbox {
         while written > 0 {
             let Some(first) = self.chunks.front_mut() else { return };
             first.fds.clear();
-            let step = written.min(first.bytes.as_slice().len());
+            let step = written.min(first.bytes.len());
             first.bytes.advance(step);
             written -= step;
-            if first.bytes.as_slice().is_empty()
+            if first.bytes.len() == 0
                 && let Some(Chunk { bytes: Piece::Frames(mut frames), .. }) = self.chunks.pop_front()
             {
                 // What was written is gone from its front; this takes the room back.
@@ -161,7 +186,7 @@ mod tests {
         let own = payload.as_ptr();
         let frame = Frame { payload, ..Frame::new(Kind::Call, 1, "Echo.Say", &proto::Empty {}) };
         let mut out = Outbox::default();
-        out.push(frame, Vec::new());
+        out.push(frame, Vec::new(), None);
         let chunks = || out.chunks.iter().map(|chunk| chunk.bytes.as_slice());
         let written: Vec<_> = chunks().map(|bytes| (bytes.as_ptr(), bytes.len())).collect();
         assert_eq!(written.len(), 2, "what comes before the payload, and the payload");
@@ -193,7 +218,7 @@ mod tests {
             for (at, size) in sizes.into_iter().enumerate() {
                 let frame = frame(round * 100 + at as u32, size);
                 expect.extend_from_slice(&frame.encode());
-                outbox.push(frame, Vec::new());
+                outbox.push(frame, Vec::new(), None);
             }
             outbox.flush(&socket).unwrap();
             while outbox.len() > 0 {
@@ -205,5 +230,52 @@ mod tests {
         drop(socket);
         let bytes = reader.join().unwrap();
         assert_eq!((bytes.len(), bytes == expect), (expect.len(), true));
+    }
+
+    /// A reading end whose pipe holds these bytes and has no writer.
+    fn pipe(bytes: &[u8]) -> OwnedFd {
+        let (reads, writes) = io::pipe().unwrap();
+        rustix::pipe::fcntl_setpipe_size(&writes, bytes.len()).unwrap();
+        io::Write::write_all(&mut &writes, bytes).unwrap();
+        reads.into()
+    }
+
+    /// What lies in a pipe arrives behind what lies in memory, between whole frames, however seldom the other side reads.
+    #[tokio::test]
+    async fn what_is_piped_is_the_end_of_its_payload() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(ours.into(), false).unwrap();
+        let (mut outbox, mut expect) = (Outbox::default(), Vec::new());
+        let held = std::sync::Arc::new(());
+        for (tag, (memory, piped)) in [(0, 1 << 20), (3, 10), (INLINE + 1, 300_000)].into_iter().enumerate() {
+            let lies: Vec<u8> = (0..piped).map(|at| (at % 251) as u8).collect();
+            let mut whole = frame(tag as u32, memory);
+            outbox.push(whole.clone(), Vec::new(), Some(Piped::new(pipe(&lies), piped, held.clone())));
+            whole.payload = [&whole.payload[..], &lies].concat().into();
+            expect.extend_from_slice(&whole.encode());
+            outbox.push(frame(tag as u32, 7), Vec::new(), None);
+            expect.extend_from_slice(&frame(tag as u32, 7).encode());
+        }
+        assert_eq!(outbox.len(), expect.len());
+        let mut came = Vec::new();
+        while outbox.len() > 0 {
+            outbox.flush(&socket).unwrap();
+            let mut some = [0; 70_000];
+            let count = theirs.read(&mut some).unwrap();
+            came.extend_from_slice(&some[..count]);
+        }
+        assert_eq!(std::sync::Arc::strong_count(&held), 1, "its place is let go when it has left");
+        drop(socket);
+        theirs.read_to_end(&mut came).unwrap();
+        assert_eq!((came.len(), came == expect), (expect.len(), true));
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_holds_less_than_was_said_ends_the_connection() {
+        let (ours, _theirs) = UnixStream::pair().unwrap();
+        let socket = Socket::new(ours.into(), false).unwrap();
+        let mut outbox = Outbox::default();
+        outbox.push(frame(1, 0), Vec::new(), Some(Piped::new(pipe(b"four"), 5, ())));
+        assert_eq!(outbox.flush(&socket).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

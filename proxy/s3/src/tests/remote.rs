@@ -47,6 +47,22 @@ async fn open(url: &str) -> Result<Reader, Error> {
     Reader::open(&store, object, Bounds::new(MEMORY, 10)).await
 }
 
+/// Up to `length` bytes from `offset` on, by as many reads as it takes.
+async fn read(reader: &Reader, mut offset: u64, length: usize) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    while bytes.len() < length {
+        let (given, _) = reader.read(offset, length - bytes.len()).await?;
+        let (some, piped) = given.leave(());
+        assert!(piped.is_none(), "so few bytes are not worth a pipe");
+        if some.is_empty() {
+            break;
+        }
+        offset += some.len() as u64;
+        bytes.extend_from_slice(&some);
+    }
+    Ok(bytes)
+}
+
 /// Not every server heeds the condition that a range is of the object that was opened.
 #[tokio::test]
 async fn an_answer_of_another_object_is_told_and_not_given() {
@@ -60,7 +76,7 @@ async fn an_answer_of_another_object_is_told_and_not_given() {
     });
     let reader = open(&format!("http://{}", address.await)).await.unwrap();
     for length in [4, 2] {
-        assert_eq!(reader.read(0, length).await.unwrap_err().code, Code::Version);
+        assert_eq!(read(&reader, 0, length).await.unwrap_err().code, Code::Version);
     }
 }
 
@@ -83,9 +99,9 @@ async fn a_connection_that_breaks_again_and_again_is_made_anew_where_it_broke() 
         answer("206 Partial Content", "tag", &format!("{range}\r\nContent-Length: {left}\r\n\r\n{byte}"))
     });
     let reader = open(&format!("http://{}", address.await)).await.unwrap();
-    assert_eq!(reader.read(0, 4).await.unwrap(), OBJECT[..4]);
-    assert_eq!(reader.read(4, 100).await.unwrap(), OBJECT[4..]);
-    assert!(reader.read(10, 100).await.unwrap().is_empty());
+    assert_eq!(read(&reader, 0, 4).await.unwrap(), &OBJECT.as_bytes()[..4]);
+    assert_eq!(read(&reader, 4, 100).await.unwrap(), &OBJECT.as_bytes()[4..]);
+    assert!(read(&reader, 10, 100).await.unwrap().is_empty());
     assert_eq!(asked.load(Ordering::Relaxed), OBJECT.len(), "nothing is asked for twice");
 }
 
